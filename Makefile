@@ -1,0 +1,36 @@
+# make study | test | lab | bench. Each sets itself up first: a .venv here, from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup study test lab bench lock clean
+.DEFAULT_GOAL := study
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 'Python 3.11 to 3.13 is needed, this is ' + sys.version.split()[0] + ': give another, make PYTHON=python3.12')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+study: $(READY)  ## all 32 runs on the embedded default, the analysis and the report
+	$(BIN)/python -m lib.study run
+	$(BIN)/python -m lib.study report
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+bench: $(READY)  ## performance tables, written to outputs/bench
+	$(BIN)/python -m tests.bench
+
+lock:  ## pins what pyproject.toml asks for (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --no-emit-find-links --extra test pyproject.toml -o requirements.lock
+
+clean:  ## removes the environment and caches, never results
+	rm -rf .venv outputs/cache *.egg-info

@@ -1,0 +1,110 @@
+"""The files of an archive or of the folder extracted from it, read in memory: nothing is ever extracted.
+
+Only regular members with a plain relative name count: links, devices, absolute names and names with `..` are
+passed over, as are hidden files.
+"""
+import gzip
+import posixpath
+import stat
+import tarfile
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import InputError
+
+MAX_BYTES = 200_000_000  # of one file; larger ones are refused before they are read
+
+
+@dataclass(frozen=True)
+class Container:
+    """The regular files of an archive (.tgz, .zip) or of the folder `top` extracted from it; their names are
+    relative to `top`, with forward slashes."""
+    path: Path
+    top: str
+
+    def files(self) -> list[Path]:
+        """The archive itself, or every file of the folder that is not hidden, sorted."""
+        if not self.path.is_dir():
+            return [self.path]
+        return sorted(file for file in self.path.rglob("*")
+                      if file.is_file() and not file.name.startswith("."))
+
+    def names(self) -> list[str]:
+        """Names of all regular files. Raises InputError if the archive is corrupt."""
+        if self.path.is_dir():
+            return [file.relative_to(self.path).as_posix() for file in self.files()]
+        if self.path.suffix == ".zip":
+            return list(self._zip_members())
+        return [name for name, _ in self._tar_members(())]
+
+    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(name, bytes) of the wanted files, in the order of `wanted`; from a .tgz, which is one stream, in
+        the archive's own. Raises InputError, naming the file, if one cannot be read or exceeds MAX_BYTES."""
+        if self.path.is_dir():
+            for name in wanted:
+                with self._readable(name):
+                    self._check_size(name, (self.path / name).stat().st_size)
+                    data = (self.path / name).read_bytes()
+                yield name, data
+        elif self.path.suffix == ".zip":
+            members = self._zip_members()
+            with zipfile.ZipFile(self.path) as archive:
+                for name in wanted:
+                    with self._readable(name):
+                        self._check_size(name, members[name].file_size)
+                        data = archive.read(members[name])
+                    yield name, data
+        else:
+            yield from (member for member in self._tar_members(wanted) if member[0] in wanted)
+
+    def _zip_members(self) -> dict[str, zipfile.ZipInfo]:
+        with self._readable("its list of contents"), zipfile.ZipFile(self.path) as archive:
+            return {name: info for info in archive.infolist()
+                    if not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+                    and (name := self._plain(info.filename))}
+
+    def _tar_members(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(name, bytes) of all regular files; the unwanted ones are skipped over and come with b""."""
+        place = "its beginning"
+        with gzip.open(self.path) as stream:
+            with self._readable(place):
+                archive = tarfile.open(fileobj=stream, mode="r|")
+            while True:
+                with self._readable(place):
+                    member = archive.next()
+                    if member is None:
+                        while stream.read(1 << 20):  # to the end: only there gzip checks its checksum
+                            pass
+                        return
+                    place = f"what follows {member.name}"
+                    name = self._plain(member.name) if member.isreg() else None
+                    data = b""
+                    if name in wanted:
+                        self._check_size(name, member.size)
+                        data = archive.extractfile(member).read()
+                if name:
+                    yield name, data
+
+    def _plain(self, name: str) -> str | None:
+        """The name relative to `top`; None for hidden files and for names that leave the archive."""
+        parts = posixpath.normpath(name).removeprefix(self.top + "/")
+        hidden = any(part.startswith(".") for part in parts.split("/"))  # .., ._name.jpg, .DS_Store
+        return None if hidden or parts.startswith(("/", "__MACOSX")) else parts
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > MAX_BYTES:
+            raise InputError(f"{self.path}: {name} has {size:,} bytes, more than the {MAX_BYTES:,} that a "
+                             "picture may have: remove it or get the official file again")
+
+    @contextmanager
+    def _readable(self, member: str) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # foreign bytes: zlib, gzip, tarfile and zipfile raise a dozen types
+            raise InputError(f"{self.path}: cannot read {member}, truncated or corrupt "
+                             f"({error or type(error).__name__}): get the file again") from error

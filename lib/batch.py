@@ -1,0 +1,154 @@
+"""Executes notebooks of a study: one run with papermill in a kernel process of its own, many on Dask."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lib.config import NOTEBOOK, Config
+
+FAILED, RUNNING, SUPERSEDED = ".failed", ".running", ".superseded"  # folders of a study beside its runs
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """Names that CUDA_VISIBLE_DEVICES takes for the GPUs this process may use; none without an NVIDIA driver."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name and name != "-1"]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return [str(index) for index, line in enumerate(listing.splitlines()) if line.startswith("GPU ")]
+
+
+@contextlib.contextmanager
+def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5) -> Iterator[str | None]:
+    """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without."""
+    folder = folder or Path(tempfile.gettempdir()) / f"iou-loss-study-gpus-{os.getuid() if os.name == 'posix' else 0}"
+    folder.mkdir(parents=True, exist_ok=True)
+    while names:
+        for name in names:
+            lock = FileLock(folder / f"{name}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                yield name
+            finally:
+                lock.release()
+            return
+        time.sleep(poll)
+    yield None
+
+
+@contextlib.contextmanager
+def environment_of_kernels(variables: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables, which kernels started in the block inherit, and restores them afterwards."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def execute(config: Config, study: Path, threads: int) -> dict:
+    """Executes the training notebook for one configuration and files what it wrote under `<study>/<run_id>/`.
+
+    Everything is written under `<study>/.running/` first and moved in one step when the notebook has ended well,
+    so a run's folder is whole or absent. An earlier run in its place is kept under `.superseded/`. A notebook that
+    fails is kept under `.failed/<run_id>/` with its executed cells.
+
+    Returns:
+        {"run_id", "seconds", "error"}: `error` is None or one line, the cell's number in it.
+    """
+    import papermill
+    from traitlets.config import Config as Traits
+
+    start = time.time()
+    run_id = config.run_id
+    workspace = study / RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}"
+    folder = workspace / run_id
+    environment = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")}
+    environment |= {"TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    error = None
+    with (claimed_gpu(gpus()) as gpu, tempfile.TemporaryDirectory(prefix="iou-") as sockets,
+          environment_of_kernels(environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}))):
+        folder.mkdir(parents=True)
+        # Kernels that start at once collide on TCP ports; sockets in a folder of their own cannot.
+        transport = {} if os.name != "posix" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
+        try:
+            papermill.execute_notebook(
+                str(NOTEBOOK), str(folder / NOTEBOOK.name), {**asdict(config), "out_dir": str(workspace)},
+                progress_bar=False, start_timeout=300, config=Traits({"KernelManager": transport}))
+        except papermill.PapermillExecutionError as failure:
+            error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
+        except Exception as failure:  # a kernel that died or did not start: the study goes on
+            error = f"{type(failure).__name__}: {_one_line(failure)}"
+    if error is None and not (folder / "record.json").is_file():
+        error = "the notebook ended without a record"
+    _file(folder, study / (FAILED if error else "") / run_id, study, error)
+    shutil.rmtree(workspace, ignore_errors=True)
+    return {"run_id": run_id, "seconds": time.time() - start, "error": error}
+
+
+def _file(folder, target, study, error):
+    """Moves a run's folder to its place; what was there goes to `.superseded/`, except an earlier failure."""
+    if error:
+        shutil.rmtree(target, ignore_errors=True)
+        (folder / "error.txt").write_text(error + "\n", encoding="utf-8")
+    elif target.exists():
+        kept = study / SUPERSEDED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(target, kept)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, target)
+    if not error:
+        shutil.rmtree(study / FAILED / target.name, ignore_errors=True)
+
+
+def _one_line(text):
+    return " ".join(str(text).split())[:500]
+
+
+def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str | None,
+                done: Callable[[dict], None]) -> None:
+    """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
+
+    Args:
+        workers: processes of the local cluster that is started; each runs one notebook at a time.
+        scheduler: address of a Dask scheduler to use instead; its workers must see this project and `study`.
+    """
+    from distributed import Client, LocalCluster, as_completed
+
+    with contextlib.ExitStack() as stack:
+        if scheduler:
+            client = stack.enter_context(Client(scheduler, timeout=30))
+            threads = 1
+        else:
+            cluster = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
+                                                       memory_limit=0, dashboard_address=None))
+            client = stack.enter_context(Client(cluster))
+            threads = max(1, cores() // workers)
+        futures = {client.submit(execute, config, study, threads, pure=False, retries=1): config
+                   for config in configs}
+        for future in as_completed(list(futures)):
+            try:
+                done(future.result())
+            except Exception as failure:  # the worker itself was lost, twice
+                done({"run_id": futures[future].run_id, "seconds": 0.0,
+                      "error": f"{type(failure).__name__}: {_one_line(failure)}"})

@@ -1,0 +1,301 @@
+"""Face segmentation data: archives or extracted folders -> decoded, memory-mapped cache -> splits.
+
+The layouts of the two data sets, LFW Part Labels and HELEN, are described in lib/layouts.py; the root
+"synthetic" makes faces in the same layouts and reads them with the same code.
+
+Command line: `python -m lib.data fetch|info lfw|helen [--data ROOT]`.
+"""
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+
+from lib import InputError
+from lib.archives import Container
+from lib.layouts import BACKGROUND, DATASETS, FACE, HAIR, LISTERS, READERS, facts, find
+
+__all__ = ["BACKGROUND", "DATASETS", "FACE", "HAIR", "Dataset", "Split", "binary_masks", "cache_root",
+           "data_root", "digest", "info", "load", "split"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+DRAWING = ("canvas", "scenery", "faces", "synthetic")  # modules that make synthetic faces
+FORMAT = 1  # part of every digest; raise it when decoding changes
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Decoded pictures in sorted order, memory-mapped and read-only.
+
+    images: (n, s, s, 3) uint8, RGB.  labels: (n, s, s) uint8, BACKGROUND, FACE or HAIR.  ids: n names.
+    digest: hexadecimal digest of the content that was decoded, the same at every size.
+    source: where the pictures come from, for people.
+    official: the image count is the official one and the pictures are not synthetic.
+    note: "" when official, else one sentence that every table made from these data prints.
+    """
+    name: str
+    images: np.memmap
+    labels: np.memmap
+    ids: tuple[str, ...]
+    digest: str
+    source: str
+    official: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Slices of the sorted data set; `scaled` says that they are fewer images than the official split has."""
+    train: slice
+    validation: slice
+    test: slice
+    scaled: bool
+
+
+def split(n: int, name: str, size: str) -> Split:
+    """Training, validation and test part of n sorted images: test is the last part, training starts at the
+    first image, validation comes right after training; nothing is shuffled.
+
+    With at least as many images as the official split `size` ("big" or "small") needs, its counts are exact.
+    Otherwise each count is scaled by n / official image count and rounded, at least 1 (`scaled` is True).
+    Raises InputError for an unknown name or size and for n < 3.
+    """
+    official = facts(name)
+    if size not in official.splits:
+        raise InputError(f"unknown split size {size!r}: use one of {', '.join(official.splits)}")
+    if n < 3:
+        raise InputError(f"{n} images of {official.title} cannot be split: training, validation and test "
+                         "need at least 3")
+    train, validation, test = official.splits[size]
+    scaled = n < train + validation + test
+    if scaled:
+        train, validation, test = (max(1, round(count * n / official.images))
+                                   for count in official.splits[size])
+        train = min(train, n - validation - test)
+    return Split(slice(0, train), slice(train, train + validation), slice(n - test, n), scaled)
+
+
+def binary_masks(labels: np.ndarray, hair: bool) -> np.ndarray:
+    """Labels of any shape -> uint8 masks of that shape: 1 on the face (with `hair` also on hair), else 0."""
+    face = labels == FACE
+    return (face | (labels == HAIR) if hair else face).astype(np.uint8)
+
+
+# ---- where the data are ------------------------------------------------------------------------------------
+
+def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
+    """The folder of the archives: `root`, else $IOU_STUDY_DATA, else `data/`; or the word "synthetic".
+    Relative paths are taken from the project's folder, so that notebooks and command lines mean the same."""
+    root = root or os.environ.get("IOU_STUDY_DATA") or "data"
+    return "synthetic" if str(root) == "synthetic" else PROJECT / Path(root).expanduser()
+
+
+def cache_root(cache: str | Path | None = None) -> Path:
+    """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `outputs/cache`; made if it is missing.
+    Raises InputError if that fails."""
+    path = PROJECT / Path(cache or os.environ.get("IOU_STUDY_CACHE") or "outputs/cache").expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the cache folder {path} cannot be made ({error.strerror}): "
+                         "set IOU_STUDY_CACHE to a folder that can be written") from error
+    return path
+
+
+# ---- digests -----------------------------------------------------------------------------------------------
+
+def digest(name: str, root: str | Path | None = None, cache: str | Path | None = None,
+           synthetic_images: int = 400, synthetic_seed: int = 0) -> str:
+    """Hexadecimal SHA-256 digest of the content of a data set, without decoding it; part of every run's key.
+
+    Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
+    differ). It is kept in the cache under the paths, sizes and modification times of the files, and so
+    computed once. For synthetic faces it is derived from their number, their seed and the source of
+    lib/synthetic.py.
+    Raises InputError as `load` does.
+    """
+    facts(name)
+    if data_root(root) == "synthetic":
+        source = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in DRAWING)
+        return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, _sha256(source)]).encode())
+    containers = find(name, root)
+    files = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns)
+             for container in containers for file in container.files()]
+    memo = cache_root(cache) / "digests" / _sha256(json.dumps([FORMAT, name, files]).encode())
+    if not memo.is_file():
+        value = _sha256(json.dumps([FORMAT, name, _content(name, containers)]).encode())
+        memo.parent.mkdir(exist_ok=True)
+        partial = memo.with_name(f"{memo.name}.{os.getpid()}")
+        partial.write_text(value)
+        os.replace(partial, memo)
+    return memo.read_text()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _content(name: str, containers: list[Container]) -> list:
+    """What `digest` digests: the hash of each archive, and (name, hash) of each used file of each folder."""
+    content = []
+    if any(container.path.is_dir() for container in containers):
+        pictures = LISTERS[name](containers)
+        images, labels = [p.image for p in pictures], [label for p in pictures for label in p.labels]
+        used = [images, labels] if len(containers) == 2 else [images + labels]
+    for index, container in enumerate(containers):
+        if container.path.is_dir():
+            content.append([(file, _sha256(data)) for file, data in container.read(used[index])])
+        else:
+            with container.path.open("rb") as file:
+                content.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return content
+
+
+# ---- the cache ---------------------------------------------------------------------------------------------
+
+def load(name: str, image_size: int, root: str | Path | None = None, cache: str | Path | None = None,
+         synthetic_images: int = 400, synthetic_seed: int = 0) -> Dataset:
+    """Data set `name` at image_size x image_size pixels, decoded on the first call only, memory-mapped.
+
+    The cache folder `<cache>/<name>-<size>px-<digest>/` is written beside its place under a lock and then
+    moved there, so that processes that start together decode once and nobody sees half of it.
+    Raises InputError if data or the cache folder are missing, corrupt or contradictory.
+    """
+    if not isinstance(image_size, int) or image_size < 1:
+        raise InputError(f"image_size {image_size!r} is no whole number of pixels from 1 on")
+    official = facts(name)
+    root = data_root(root)
+    content = digest(name, root, cache, synthetic_images, synthetic_seed)
+    folder = cache_root(cache) / f"{name}-{image_size}px-{content[:16]}"
+
+    def write(partial: Path) -> None:
+        faces = root
+        if root == "synthetic":
+            faces = _synthetic(name, content, cache, synthetic_images, synthetic_seed)
+        _write(name, find(name, faces), image_size, partial)
+
+    images, labels, ids = build_once(folder, lambda: _open(folder, image_size), write)
+    n = len(ids)
+    if root == "synthetic":
+        source = f"synthetic faces ({n}, seed {synthetic_seed}) in {official.short}'s layout"
+        note = f"synthetic faces stand in for {official.title}"
+    else:
+        source = " + ".join(container.path.name for container in find(name, root))
+        note = "" if n == official.images else (
+            f"{official.short}'s layout with {n:,} images, not {official.short}'s {official.images:,}: "
+            "other faces, or a part of the set, stand in for it")
+    return Dataset(name, images, labels, ids, content, source, not note, note)
+
+
+def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
+    """What `opened()` returns; if that is None, `write` fills a folder that then takes `folder`'s place."""
+    if (found := opened()) is None:
+        with FileLock(f"{folder}.lock"):
+            if (found := opened()) is None:
+                partial = folder.with_name(folder.name + ".partial")
+                for leftover in (partial, folder):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                partial.mkdir()
+                try:
+                    write(partial)
+                    os.replace(partial, folder)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+                found = opened()
+    return found
+
+
+def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int) -> Path:
+    """The folder with n synthetic faces in the layout of data set `name`, drawn if it is missing."""
+    from lib import synthetic
+    folder = cache_root(cache) / f"synthetic-{content[:16]}"
+    make = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}[name]
+    return build_once(folder, lambda: folder if folder.is_dir() else None,
+                       lambda partial: make(partial, n, seed))
+
+
+def _write(name: str, containers: list[Container], size: int, folder: Path) -> None:
+    """Decode into `folder`: images.npy, labels.npy and, last, meta.json."""
+    pictures = LISTERS[name](containers)
+    needed, free = len(pictures) * size * size * 4, shutil.disk_usage(folder).free
+    if needed > free:  # a memory map on a full disk kills the process without a message
+        raise InputError(f"the cache folder {folder.parent} has {free:,} bytes free but {facts(name).title} "
+                         f"at {size} pixels needs {needed:,}: make room or set IOU_STUDY_CACHE")
+    shape = (len(pictures), size, size)
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (*shape, 3))
+    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, shape)
+    READERS[name](containers, pictures, images, labels)
+    images.flush()
+    labels.flush()
+    (folder / "meta.json").write_text(json.dumps({"ids": [picture.id for picture in pictures]}))
+
+
+def _open(folder: Path, size: int) -> tuple[np.memmap, np.memmap, tuple[str, ...]] | None:
+    """Images, labels and ids of a whole cache folder; None if it is missing or not whole."""
+    try:
+        ids = tuple(json.loads((folder / "meta.json").read_text())["ids"])
+        images, labels = (np.load(folder / file, mmap_mode="r", allow_pickle=False)
+                          for file in ("images.npy", "labels.npy"))
+    except (OSError, EOFError, ValueError, KeyError):
+        return None
+    shape = (len(ids), size, size)
+    return (images, labels, ids) if labels.shape == shape and images.shape == (*shape, 3) else None
+
+
+# ---- command line ------------------------------------------------------------------------------------------
+
+def info(dataset: Dataset) -> str:
+    """Counts, shares of face and hair pixels (of all images and of the test part) and splits, as text."""
+    n = len(dataset.ids)
+    lines = [f"{facts(dataset.name).title}: {n:,} images from {dataset.source}", f"digest {dataset.digest}"]
+    lines += [f"Note: {dataset.note}."] if dataset.note else []
+    test = dataset.labels[split(n, dataset.name, "big").test]
+    for part, labels in (("all images", dataset.labels), ("test part", test)):
+        face, hair = (labels == FACE).mean(), (labels == HAIR).mean()
+        lines.append(f"{part}: face {face:.1%}, hair {hair:.1%}, both {face + hair:.1%} of the pixels")
+    for size in facts(dataset.name).splits:
+        parts = split(n, dataset.name, size)
+        counts = [len(range(n)[part]) for part in (parts.train, parts.validation, parts.test)]
+        lines.append(f"split {size}: {counts[0]} training, {counts[1]} validation, {counts[2]} test images"
+                     + (" (scaled down)" if parts.scaled else ""))
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m lib.data fetch|info lfw|helen`; returns the exit status, 2 after an InputError."""
+    parser = argparse.ArgumentParser("python -m lib.data", description="Download or describe the data sets.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    fetch_parser = commands.add_parser("fetch", help="download the archives and verify them")
+    info_parser = commands.add_parser("info", help="print counts, shares of face and hair pixels, and splits")
+    for command in (fetch_parser, info_parser):
+        command.add_argument("name", help="lfw or helen")
+        command.add_argument("--data", metavar="ROOT",
+                             help="data root (default: $IOU_STUDY_DATA, else data/)")
+    fetch_parser.add_argument("--url", metavar="URL", nargs="+",
+                              help="addresses to use instead of the official ones, each of a file under its "
+                                   "official name or, ending in /, of a folder that holds the files")
+    info_parser.add_argument("--image-size", type=int, default=224, help="pixels (default: 224)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "fetch":
+            from lib import fetch
+            for path in fetch.fetch(options.name, options.data, options.url):
+                print(path)
+        else:
+            print(info(load(options.name, options.image_size, options.data)))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The two losses of the study: binary cross-entropy (equation 1) and IoU loss (equations 3 and 4).
+
+Both take logits z and compute P = sigmoid(z) themselves, in float32, so that neither is handicapped by
+clipping: on probabilities, cross-entropy's gradient is 0 beyond about 16 nats. T is the label mask.
+
+Each function returns one value per image; the reduction over the batch is stated by the class:
+`BinaryCrossentropy` takes the mean, `IoULoss` the sum ("applied to each element in a batch and added").
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+PIXELS = (1, 2, 3)  # axes of one image in (batch, height, width, 1)
+
+
+def soft_iou(mask, probabilities):
+    """IoU' of each image, equation 3: I / U with I = sum(T P) and U = sum(T + P - T P).
+
+    Rule for an empty mask, where equation 3 is 0 for every P and has no gradient: the IoU' of the background,
+    1 - mean(P). It is 1 for an empty prediction, and its gradient pushes every pixel down by the same 1 / pixels.
+
+    Args:
+        mask: T, (batch, height, width, 1), values 0 or 1, any dtype.
+        probabilities: P, same shape, values in [0, 1].
+    Returns:
+        (batch,) float32 in [0, 1].
+    """
+    t, p = ops.cast(mask, "float32"), ops.cast(probabilities, "float32")
+    intersection = ops.sum(t * p, axis=PIXELS)  # (batch,)
+    union = ops.sum(t + p - t * p, axis=PIXELS)  # (batch,)
+    empty = ops.sum(t, axis=PIXELS) == 0
+    return ops.where(empty, 1 - ops.mean(p, axis=PIXELS), intersection / ops.where(empty, 1.0, union))
+
+
+def iou_loss(mask, logits):
+    """IoU loss of each image, equation 4: 1 - IoU', from logits; an empty mask follows `soft_iou`'s rule.
+
+    Shapes and dtypes as in `soft_iou`, with logits of any real value; returns (batch,) float32 in [0, 1].
+    """
+    return 1 - soft_iou(mask, ops.sigmoid(ops.cast(logits, "float32")))
+
+
+def binary_crossentropy(mask, logits):
+    """Binary cross-entropy of each image, equation 1 as a mean over pixels, in nats, from logits.
+
+    -(T log P + (1 - T) log(1 - P)) = max(z, 0) - z T + log(1 + exp(-|z|)) with P = sigmoid(z): exact for any z.
+    Shapes and dtypes as in `iou_loss`; returns (batch,) float32, 0 or more. An empty mask needs no rule.
+    """
+    t, z = ops.cast(mask, "float32"), ops.cast(logits, "float32")
+    return ops.mean(ops.maximum(z, 0.0) - z * t + ops.log1p(ops.exp(-ops.abs(z))), axis=PIXELS)
+
+
+def iou_gradient(mask, probabilities):
+    """dL/dP of IoU loss at every pixel in closed form, equations 5 and 6: (-U T + I (1 - T)) / U^2.
+
+    Training leaves the gradient to automatic differentiation; this is its check and its explanation.
+
+    Args:
+        mask: T, numpy (batch, height, width, 1), values 0 or 1.
+        probabilities: P, same shape, in [0, 1].
+    Returns:
+        numpy float64, same shape; 1 / pixels for an image with an empty mask (rule of `soft_iou`).
+    """
+    t, p = np.asarray(mask, "float64"), np.asarray(probabilities, "float64")
+    intersection = (t * p).sum(PIXELS, keepdims=True)  # (batch, 1, 1, 1)
+    union = (t + p - t * p).sum(PIXELS, keepdims=True)
+    empty = t.sum(PIXELS, keepdims=True) == 0
+    union = np.where(empty, 1.0, union)
+    gradient = (-union * t + intersection * (1 - t)) / union**2
+    return np.where(empty, 1 / t[0].size, gradient)
+
+
+class IoULoss(keras.losses.Loss):
+    """`iou_loss` summed over the batch (van Beers et al., section 2.3): a value between 0 and the batch size.
+
+    `reduction` is Keras' own: "sum" (the paper's), "sum_over_batch_size" for the mean, "none" for one per image.
+    """
+
+    def __init__(self, reduction="sum", name="iou_loss"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def call(self, y_true, y_pred):
+        return iou_loss(y_true, y_pred)
+
+
+class BinaryCrossentropy(keras.losses.Loss):
+    """`binary_crossentropy` averaged over the batch, so over all pixels: Keras' binary cross-entropy from logits."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="binary_crossentropy"):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def call(self, y_true, y_pred):
+        return binary_crossentropy(y_true, y_pred)
+
+
+LOSSES = {"bce": BinaryCrossentropy, "iou": IoULoss}

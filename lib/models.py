@@ -1,0 +1,220 @@
+"""BFCN-32s and FCResNet (van Beers et al., section 2.1): an encoder of `keras.applications` under an FCN-32s head.
+
+The encoder is cut into blocks; the last `trainable_blocks` of them are trained with the head, those before are
+frozen and run in inference mode, batch statistics too. Every layer keeps the name that Keras gives it.
+"""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from lib import InputError
+
+WEIGHTS = Path(__file__).parent / "weights"
+STRIDE = 32
+
+# Per model: the encoder, and the output layer of each of its five blocks; block 5 ends the encoder.
+ENCODERS = {
+    "bfcn32s": ("VGG16", ("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool")),
+    "fcresnet": ("ResNet50", ("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out",
+                              "conv5_block3_out")),
+}
+FULLY_CONNECTED = {"bfcn32s": (7, 1), "fcresnet": (7,)}  # kernel sizes of the fully connected convolutions
+
+
+def bilinear_kernel(stride):
+    """Weights of bilinear interpolation for a transposed convolution (Shelhamer et al., 2017).
+
+    Returns:
+        numpy float32 (2 stride, 2 stride, 1, 1), the layout of `Conv2DTranspose`: height, width, out, in.
+    """
+    ramp = 1 - np.abs(np.arange(2 * stride) - (stride - 0.5)) / stride
+    return np.outer(ramp, ramp).astype("float32")[:, :, None, None]
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class Upsampling(keras.layers.Layer):
+    """`Conv2DTranspose(1, 2 stride, strides=stride, padding="same")` on a single map, as one matrix product.
+
+    With a kernel of twice the stride, each block of stride x stride outputs depends on 2 x 2 inputs: the layer is
+    (pixels, 4) times (4, stride^2), a rearrangement into blocks and a crop. The numbers are those of the transposed
+    convolution, its weights too (`kernel`, `bias`, same shapes); unlike it, this runs everywhere: at 224 px the
+    gradient of the transposed convolution aborts TensorFlow on CPUs. Starts as bilinear interpolation.
+
+    Input (batch, h, w, 1), output (batch, stride h, stride w, 1), in the layer's dtype.
+    """
+
+    def __init__(self, stride=STRIDE, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def build(self, input_shape):
+        if input_shape[-1] != 1:
+            raise ValueError(f"Upsampling takes one map, (batch, h, w, 1), not {tuple(input_shape)}")
+        self.kernel = self.add_weight(name="kernel", shape=(2 * self.stride, 2 * self.stride, 1, 1),
+                                      initializer=lambda shape, dtype=None: ops.convert_to_tensor(
+                                          bilinear_kernel(self.stride), dtype))
+        self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
+
+    def call(self, inputs):
+        s, (height, width) = self.stride, inputs.shape[1:3]
+        x = ops.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))  # (B, h+2, w+2, 1)
+        # Block (i, j) of the uncropped output sees inputs (i, j), (i, j-1), (i-1, j) and (i-1, j-1).
+        neighbours = ops.concatenate([x[:, a:a + height + 1, b:b + width + 1] for a in (1, 0) for b in (1, 0)], -1)
+        kernel = ops.reshape(self.kernel, (2, s, 2, s))
+        kernel = ops.reshape(ops.transpose(kernel, (0, 2, 1, 3)), (4, s * s))
+        blocks = ops.matmul(neighbours, kernel)  # (B, h+1, w+1, s*s)
+        blocks = ops.reshape(blocks, (-1, height + 1, width + 1, s, s))
+        image = ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4)), (-1, (height + 1) * s, (width + 1) * s, 1))
+        crop = s // 2
+        return image[:, crop:crop + height * s, crop:crop + width * s] + self.bias
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height * self.stride, width * self.stride, 1)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+def encoder(model, image_size=224, width=1.0, weights="imagenet"):
+    """The convolutional part of VGG-16 (`bfcn32s`) or ResNet-50 (`fcresnet`) from `keras.applications`.
+
+    Args:
+        model: "bfcn32s" or "fcresnet".
+        image_size: side of the square input in pixels, a multiple of 32.
+        width: every layer has this share of the published filters; 1.0 is the published network.
+        weights: "imagenet" (width 1.0 only), "demo" (small encoders shipped with this project, width 0.25, trained
+            on synthetic faces by `python -m lib.pretrain`), "none" (random), or the path of a `.h5` or
+            `.weights.h5` file with the weights of this encoder at this width.
+    Returns:
+        `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> (batch, image_size / 32,
+        image_size / 32, channels).
+    Raises:
+        InputError: weights that are missing, damaged or of another width.
+    """
+    name, _ = ENCODERS[model]
+    application = getattr(keras.applications, name)
+    shape = (image_size, image_size, 3)
+    if weights == "imagenet":
+        if width != 1:
+            raise InputError(f"encoder_weights: imagenet weights exist for encoder_width 1.0, not {width}; "
+                             "use demo, none or a path, or set encoder_width to 1.0")
+        try:
+            return application(include_top=False, weights="imagenet", input_shape=shape)
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            raise InputError(f"encoder_weights: the ImageNet weights of {name} cannot be had ({error}); connect to "
+                             "the internet once, or give the path of the weights file") from error
+    base = application(include_top=False, weights=None, input_shape=shape)
+    if width != 1:
+        base = _scaled(base, width)
+    if weights != "none":
+        path = weights_path(model, weights)
+        try:
+            base.load_weights(path)
+        except Exception as error:  # h5py and Keras raise many kinds
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"encoder_weights: {path} does not fit {name} at encoder_width {width} ({first_line}); "
+                             "give the weights of this encoder, or change encoder_width") from error
+    return base
+
+
+def weights_path(model, weights):
+    """The file that `encoder_weights` stands for: the shipped one for "demo", else the path itself, checked."""
+    if weights == "demo":
+        return WEIGHTS / f"{ENCODERS[model][0].lower()}-quarter.weights.h5"
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise InputError(f"encoder_weights: no file {path}; use imagenet, demo, none or the path of a weights file")
+    if path.suffix not in (".h5", ".hdf5"):
+        raise InputError(f"encoder_weights: {path} is no .h5 or .weights.h5 file; save it with model.save_weights")
+    return path
+
+
+def _scaled(base, width):
+    """The same network with `width` times the filters in every convolution, and random weights."""
+    def scale(layer):
+        config = layer.get_config()
+        if "filters" in config:
+            config["filters"] = max(1, round(width * config["filters"]))
+            config["kernel_initializer"] = "he_normal"  # Keras' default leaves a deep VGG at rest
+        return layer.__class__.from_config(config)
+    return keras.models.clone_model(base, clone_function=scale)
+
+
+def preprocess(model, images):
+    """Images as the encoder was trained on them: BGR with the ImageNet mean taken off, no scaling ("caffe" mode).
+
+    Args:
+        images: (batch, size, size, 3) uint8 RGB; left unchanged.
+    Returns:
+        float32 array of the same shape, about -124 to 151.
+    """
+    module = {"bfcn32s": keras.applications.vgg16, "fcresnet": keras.applications.resnet}[model]
+    return module.preprocess_input(np.array(images, "float32"))
+
+
+def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weights="imagenet", trainable_blocks=1):
+    """The segmentation network of section 2.1 with the encoder's first blocks frozen.
+
+    Fully connected convolutions (7x7, then 1x1 for BFCN-32s; 7x7 for FCResNet; ReLU), a linear 1x1 score layer,
+    one trainable up-sampling by 32 with kernel 64 that starts bilinear, and a sigmoid.
+
+    Args:
+        model, image_size, encoder_width, encoder_weights: see `encoder`.
+        fc_units: feature maps of each fully connected convolution; 4096 in the paper.
+        trainable_blocks: how many of the encoder's five blocks are trained, from the last: 1 in the paper
+            (block5, res5), 0 trains the head alone, 5 everything.
+    Returns:
+        `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> P of every pixel
+        (batch, image_size, image_size, 1) float32. Layer "logits" has the values before the sigmoid.
+    Raises:
+        InputError: see `encoder`.
+    """
+    base = encoder(model, image_size, encoder_width, encoder_weights)
+    freeze(model, base, trainable_blocks)
+    x = base.output  # (B, n, n, C) with n = image_size / 32
+    for number, kernel in enumerate(FULLY_CONNECTED[model], start=6):
+        x = keras.layers.Conv2D(fc_units, kernel, padding="same", activation="relu",
+                                kernel_initializer="he_normal", name=f"fc{number}")(x)  # (B, n, n, fc_units)
+    x = keras.layers.Conv2D(1, 1, name="score", dtype="float32")(x)  # (B, n, n, 1)
+    x = Upsampling(name="logits", dtype="float32")(x)  # (B, image_size, image_size, 1)
+    return keras.Model(base.input, keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(x),
+                       name=model)
+
+
+def freeze(model, network, trainable_blocks):
+    """Freezes all of `network` up to and with the output of its last frozen encoder block, in place."""
+    cut = frozen_output(model, trainable_blocks)
+    names = [layer.name for layer in network.layers]
+    for layer in network.layers[:names.index(cut) + 1 if cut else 0]:
+        layer.trainable = False
+
+
+def frozen_output(model, trainable_blocks):
+    """Name of the layer whose output is the last frozen one, or None where all five blocks are trained."""
+    blocks = ENCODERS[model][1]
+    return blocks[len(blocks) - trainable_blocks - 1] if trainable_blocks < len(blocks) else None
+
+
+def halves(network, trainable_blocks):
+    """Cuts a network of `build` where training starts, sharing its layers and weights.
+
+    Returns:
+        (frozen, trained): images -> features, or None where nothing is frozen; and features (or images) -> logits.
+    """
+    cut, logits = frozen_output(network.name, trainable_blocks), network.get_layer("logits").output
+    if cut is None:
+        return None, keras.Model(network.input, logits, name=network.name + "_trained")
+    features = network.get_layer(cut).output
+    return (keras.Model(network.input, features, name=network.name + "_frozen"),
+            keras.Model(features, logits, name=network.name + "_trained"))
+
+
+def parameters(network):
+    """Number of (trainable, frozen) weights of a network."""
+    trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
+    return trainable, sum(math.prod(weight.shape) for weight in network.weights) - trainable

@@ -1,0 +1,363 @@
+"""Figures of the study, one function each: arrays and plain values in, a matplotlib Figure out.
+
+The figures are made without pyplot, so none stays open. A notebook shows one that ends a cell, or `display(fig)`,
+only after `%matplotlib inline` (in its first code cell), which teaches Jupyter to draw a Figure.
+`fig.savefig("figure.svg")` writes vectors.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart: the IoU loss is blue and the BCE loss
+orange in every figure.
+
+Arrays everywhere: images (n, s, s, 3) uint8 RGB; labels (n, s, s) uint8, 0 background, 1 face, 2 hair; masks
+(n, s, s) bool or 0/1; probabilities (n, s, s), uint8 255 P or float P in [0, 1]. `InputError` is raised where
+arrays that belong together have different lengths or sizes, or are empty, and for probabilities out of range.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+
+from lib import InputError, paper, stats
+from lib.paper import Cell
+
+STYLE = {
+    "figure.dpi": 110, "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False, "image.interpolation": "nearest",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "grid.color": "#dddddd", "grid.linewidth": 0.6,
+}
+COLOURS = {"iou": "#0072B2", "bce": "#E69F00"}  # a loss as Config names it -> its colour
+NAMES = {"iou": "IoU loss", "bce": "BCE loss"}
+TRAINING, VALIDATION, GREY, OUTSIDE = "#767676", "#009E73", "#767676", "#CC79A7"
+ERRORS = {"true positive": "#56B4E9", "false positive": "#F0E442", "false negative": "#D55E00"}
+CLASSES = {"background": (0, 0, 255), "face": (0, 255, 0), "hair": (255, 0, 0)}  # as in LFW Part Labels
+METRICS = {"accuracy": "accuracy", "iou": "IoU at 0.5", "iou_pooled": "pooled IoU at 0.5",
+           "iou_soft": "IoU' (no threshold)", "epochs": "epochs"}
+
+
+@rc_context(STYLE)
+def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, without_hair: np.ndarray,
+            ids: Sequence[str]) -> Figure:
+    """The paper's Figures 1-4, a row for each image: input, 3-class label, label with and without hair.
+
+    `with_hair` and `without_hair` are masks; `ids` are the rows' names.
+    """
+    _check_together(images=images, labels=labels, with_hair=with_hair, without_hair=without_hair, ids=ids)
+    colours = np.array(list(CLASSES.values()), "uint8")
+    fig, axes = _picture_grid(len(images), 4)
+    for row, image, label, hair, face, name in zip(axes, images, labels, with_hair, without_hair, ids):
+        row[0].imshow(image)
+        row[1].imshow(colours[label])
+        _show_mask(row[2], hair)
+        _show_mask(row[3], face)
+        row[0].set_ylabel(name, fontsize=8)
+    for ax, title in zip(axes[0], ("input", "3-class label", "label with hair", "label without hair")):
+        ax.set_title(title)
+    fig.legend(handles=[Patch(facecolor=np.divide(colour, 255), label=name) for name, colour in CLASSES.items()],
+               loc="outside lower center", ncols=3)
+    return fig
+
+
+@rc_context(STYLE)
+def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: str = "val_iou") -> Figure:
+    """Loss and a metric over the epochs, training (where the history has it) and validation.
+
+    Args:
+        history: column name -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `metric`; NaN is a gap.
+        best_epoch: the epoch whose weights were kept, from 1; a line marks it.
+        metric: a validation column of the history.
+    Raises:
+        InputError: if the history has no such column.
+    """
+    metric_name = metric.removeprefix("val_")
+    for column in ("epoch", "loss", "val_loss", metric):
+        if column not in history:
+            raise InputError(f"history has no column {column!r}: it has {', '.join(history)}")
+    fig = Figure(figsize=(7.5, 2.8), layout="constrained")
+    for ax, name, label in zip(fig.subplots(1, 2), ("loss", metric_name),
+                               ("loss of a batch", METRICS.get(metric_name, metric_name))):
+        for column, colour, line, part in ((name, TRAINING, "--", "training"), ("val_" + name, VALIDATION, "-",
+                                                                                 "validation")):
+            if column in history:
+                ax.plot(history["epoch"], history[column], line, color=colour, label=part, marker=".", ms=3)
+        ax.axvline(best_epoch, color="black", lw=0.8, ls=":", label=f"best epoch: {best_epoch}")
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(axis="y")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return fig
+
+
+@rc_context(STYLE)
+def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, titles: Sequence[str],
+          threshold: float = 0.5) -> Figure:
+    """A row for each image: image, label, probability map, thresholded mask, errors drawn over the image.
+
+    Args:
+        labels: the true masks.
+        titles: a line for each row, for example "best: IoU 0.97".
+        threshold: a pixel is positive where P is above it.
+    """
+    _check_together(images=images, labels=labels, probabilities=probabilities, titles=titles)
+    probabilities = _as_float(probabilities)
+    fig, axes = _picture_grid(len(images), 5)
+    for row, image, label, p, title in zip(axes, images, labels, probabilities, titles):
+        row[0].imshow(image)
+        _show_mask(row[1], label)
+        shown = row[2].imshow(p, cmap="gray", vmin=0, vmax=1)
+        _show_mask(row[3], p > threshold)
+        row[4].imshow(_overlay(image, label, p > threshold))
+        row[0].set_ylabel(title)
+    names = ("image", "label", "probability P", f"mask, P > {threshold:g}", "errors")
+    for ax, name in zip(axes[0], names):
+        ax.set_title(name)
+    fig.colorbar(shown, ax=axes, label="probability P", shrink=min(1, 1.8 / len(images)))
+    fig.legend(handles=[Patch(color=colour, label=name) for name, colour in ERRORS.items()],
+               loc="outside lower center", ncols=3)
+    return fig
+
+
+@rc_context(STYLE)
+def example_outputs(image: np.ndarray, label: np.ndarray, iou_probability: np.ndarray,
+                    bce_probability: np.ndarray, image_id: str, iou_scores: Mapping[str, float],
+                    bce_scores: Mapping[str, float]) -> Figure:
+    """The paper's Figures 5 and 6: an image and its label, beside each loss's mask (P > 0.5) and, below, its P.
+
+    Args:
+        image, label: (s, s, 3) and (s, s), a true mask.
+        iou_probability, bce_probability: (s, s) probabilities after IoU loss and after BCE loss.
+        iou_scores, bce_scores: this image's `iou` (at 0.5, over the masks) and `iou_soft` (IoU', over the maps).
+    """
+    _check_together(image=image[None], label=label[None], iou_probability=iou_probability[None],
+                    bce_probability=bce_probability[None])
+    fig, axes = _picture_grid(2, 3)
+    axes[0, 0].imshow(image)
+    axes[0, 0].set_title(image_id)
+    _show_mask(axes[1, 0], label)
+    axes[1, 0].set_title("label")
+    for (top, bottom), (loss, p, scores) in zip(axes.T[1:], (("iou", iou_probability, iou_scores),
+                                                             ("bce", bce_probability, bce_scores))):
+        _show_mask(top, _as_float(p) > 0.5)
+        top.set_title(f"{NAMES[loss]}: P > 0.5, IoU {scores['iou']:.3f}")
+        shown = bottom.imshow(_as_float(p), cmap="gray", vmin=0, vmax=1)
+        bottom.set_title(f"{NAMES[loss]}: P, IoU' {scores['iou_soft']:.3f}")
+        for ax in (top, bottom):
+            ax.spines[:].set(color=COLOURS[loss], linewidth=2)
+    fig.colorbar(shown, ax=axes, label="probability P", shrink=0.6)
+    return fig
+
+
+@rc_context(STYLE)
+def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
+                  paper_values: np.ndarray | None = None) -> Figure:
+    """A row for each cell: its score after IoU loss and after BCE loss, joined by a line.
+
+    Args:
+        values: (cells, 2) for IoU loss and BCE loss.
+        metric_label: the x axis, with its unit, for example "IoU at 0.5".
+        paper_values: (cells, 2), the paper's, drawn as hollow markers just below.
+    """
+    _check_together(cells=cells, values=values, **({} if paper_values is None else {"paper_values": paper_values}))
+    fig = Figure(figsize=(7, 1.1 + 0.3 * len(cells)), layout="constrained")
+    ax = fig.subplots()
+    shift = 0 if paper_values is None else 0.18
+    for pairs, y, hollow in ((values, np.arange(len(cells)) - shift, False),
+                             (paper_values, np.arange(len(cells)) + shift, True)):
+        if pairs is None:
+            continue
+        pairs = np.asarray(pairs, "float64")
+        ax.hlines(y, pairs.min(axis=1), pairs.max(axis=1), color=GREY, lw=0.8 if hollow else 1.6, zorder=1)
+        for column, loss in enumerate(COLOURS):
+            ax.scatter(pairs[:, column], y, s=20 if hollow else 32, edgecolor=COLOURS[loss], zorder=2,
+                       facecolor="white" if hollow else COLOURS[loss],
+                       label=f"{NAMES[loss]}, the paper" if hollow else NAMES[loss])
+    for row, (above, below) in enumerate(pairwise(cells)):
+        if above[:2] != below[:2]:  # another model or data set
+            ax.axhline(row + 0.5, color="#bbbbbb", lw=0.8)
+    _label_rows(ax, [_name(cell) for cell in cells])
+    ax.set_xlabel(metric_label)
+    fig.legend(loc="outside upper center", ncols=4)
+    return fig
+
+
+@rc_context(STYLE)
+def difference_intervals(rows: Sequence[tuple[str, float, float, float]],
+                         xlabel: str = "mean difference, IoU loss − BCE loss") -> Figure:
+    """Forest plot of mean differences with their intervals, beside a line at zero.
+
+    Args:
+        rows: (label, mean difference, lower end, upper end) of each row, from the top; with NaN for its ends a
+            row shows the mean only.
+        xlabel: the x axis; all rows have its unit.
+    """
+    _check_together(rows=rows)
+    labels, means, lows, highs = zip(*rows)
+    fig = Figure(figsize=(6.5, 0.9 + 0.32 * len(rows)), layout="constrained")
+    ax = fig.subplots()
+    ax.axvline(0, color="black", lw=0.8)
+    ax.hlines(range(len(rows)), lows, highs, color=GREY, lw=2)
+    ax.scatter(means, range(len(rows)), s=30, zorder=3, color=_winner(means))
+    _label_rows(ax, labels)
+    ax.set_xlabel(xlabel)
+    return fig
+
+
+@rc_context(STYLE)
+def iou_accuracy_bounds(points: Sequence[tuple[float, float, str, str]], prevalence: float, title: str,
+                        rounding: float = 0.0) -> Figure:
+    """IoU against accuracy, with the band that thresholded predictions cannot leave (`paper.iou_bounds`).
+
+    Args:
+        points: (accuracy, IoU, label, loss) with loss iou or bce; those outside the band get a ring.
+        prevalence: share of positive pixels, in (0, 1].
+        rounding: half of the last digit of reported scores, which may be that much off; 0 for exact ones.
+    """
+    _check_together(points=points)
+    accuracies = [accuracy for accuracy, *_ in points]
+    margin = 0.3 * (max(accuracies) - min(accuracies)) + 0.005  # room for the labels
+    x = np.linspace(max(0, min(accuracies) - margin), min(1, max(accuracies) + margin), 200)
+    lows, highs = np.array([paper.iou_bounds(a, prevalence) for a in x]).T
+    fig = Figure(figsize=(6.5, 4.5), layout="constrained")
+    ax = fig.subplots()
+    ax.fill_between(x, lows, highs, color="#dddddd", lw=0, label="possible after a threshold")
+    for loss, colour in COLOURS.items():
+        xy = np.array([point[:2] for point in points if point[3] == loss]).reshape(-1, 2)
+        ax.scatter(*xy.T, s=28, color=colour, label=NAMES[loss], zorder=3)
+    outside = np.array([(a, iou) for a, iou, *_ in points if not
+                        paper.iou_bounds(max(0, a - rounding), prevalence)[0] - rounding - 1e-9 <= iou <=
+                        paper.iou_bounds(min(1, a + rounding), prevalence)[1] + rounding + 1e-9]).reshape(-1, 2)
+    ax.scatter(*outside.T, s=130, facecolor="none", edgecolor=OUTSIDE, lw=1.8, zorder=4, label="outside the band")
+    for accuracy, iou, label, loss in points:
+        side, align = (-9, "right") if loss == "iou" else (9, "left")
+        ax.annotate(label, (accuracy, iou), (side, 0), textcoords="offset points", ha=align, va="center", size=7.5)
+    ax.set(xlabel="accuracy (share of pixels)", ylabel="IoU", title=title, xlim=(x[0], x[-1]))
+    ax.grid()
+    ax.legend(loc="upper left")
+    return fig
+
+
+@rc_context(STYLE)
+def paired_per_image(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
+    """Each test image's IoU after IoU loss against that after BCE loss, with the diagonal.
+
+    Both are (images,) in [0, 1], in the same order. The legend counts the images that each loss wins.
+    """
+    _check_together(iou_scores=iou_scores, bce_scores=bce_scores)
+    iou_scores, bce_scores = np.asarray(iou_scores, "float64"), np.asarray(bce_scores, "float64")
+    fig = Figure(figsize=(4.2, 4.2), layout="constrained")
+    ax = fig.subplots()
+    ax.plot([0, 1], [0, 1], color="black", lw=0.8, zorder=1)
+    for name, colour, chosen in (("IoU loss better", COLOURS["iou"], iou_scores > bce_scores),
+                                 ("BCE loss better", COLOURS["bce"], iou_scores < bce_scores),
+                                 ("equal", GREY, iou_scores == bce_scores)):
+        ax.scatter(bce_scores[chosen], iou_scores[chosen], s=12, alpha=0.7, lw=0, color=colour,
+                   label=f"{name}: {chosen.sum()} images")
+    limits = (min(iou_scores.min(), bce_scores.min()) - 0.02, 1.005)
+    ax.set(xlabel="IoU at 0.5 after BCE loss", ylabel="IoU at 0.5 after IoU loss", aspect="equal",
+           xlim=limits, ylim=limits)
+    ax.grid()
+    ax.legend(loc="upper left")
+    return fig
+
+
+@rc_context(STYLE)
+def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mapping[str, ArrayLike]) -> Figure:
+    """The answer in one row: IoU loss minus BCE loss of every cell, with mean and 95 % interval.
+
+    Args:
+        study_differences: metric (iou, iou_soft, accuracy: a panel each) -> (cells,) differences.
+        paper_differences: the same for the metrics that the paper reports.
+    """
+    _check_together(study_differences=study_differences)
+    fig = Figure(figsize=(3 * len(study_differences), 2.1), layout="constrained")
+    panels = fig.subplots(1, len(study_differences), squeeze=False)[0]
+    for ax, metric in zip(panels, study_differences):
+        for y, source in enumerate((study_differences, paper_differences)):
+            if metric not in source:
+                ax.text(0.5, y, "not reported", transform=ax.get_yaxis_transform(), ha="center", va="center",
+                        color=GREY, backgroundcolor="white")
+                continue
+            differences = np.asarray(source[metric], "float64")
+            spread = 0.12 * (np.arange(differences.size) % 3 - 1)  # keeps equal dots apart
+            ax.scatter(differences, y - 0.12 + spread, s=14, alpha=0.8, lw=0, color=_winner(differences))
+            ax.hlines(y + 0.25, *stats.mean_interval(differences, 0 * differences), color="black", lw=1.5)
+            ax.scatter(differences.mean(), y + 0.25, marker="D", s=22, color="black", zorder=3)
+        ax.axvline(0, color="black", lw=0.8, zorder=1)
+        ax.set_title(METRICS.get(metric, metric))
+        _label_rows(ax, ["this study", "the paper"] if ax is panels[0] else ["", ""])
+        ax.locator_params(axis="x", nbins=4)
+    fig.supxlabel("difference per cell, IoU loss − BCE loss (share)", fontsize=9)
+    handles = [Line2D([], [], color=colour, marker="o", ls="", ms=4, label=f"{NAMES[loss]} better")
+               for loss, colour in COLOURS.items()]
+    handles.append(Line2D([], [], color="black", marker="D", ms=4.5, label="mean and 95 % interval"))
+    fig.legend(handles=handles, loc="outside upper center", ncols=3)
+    return fig
+
+
+def _check_together(**arrays: Sequence | Mapping) -> None:
+    """Same length everywhere, not 0, and the same picture size where there are pictures."""
+    (first, reference), *others = arrays.items()
+    if len(reference) == 0:
+        raise InputError(f"{first} is empty: give at least one")
+    for name, array in others:
+        if len(array) != len(reference):
+            raise InputError(f"{name} has length {len(array)}, {first} {len(reference)}: give one for each")
+        size, expected = np.shape(array)[1:3], np.shape(reference)[1:3]
+        if isinstance(array, np.ndarray) and len(expected) == 2 and size != expected:
+            raise InputError(f"{name} has pictures of {size} pixels, {first} of {expected}: give the same size")
+
+
+def _as_float(probabilities: np.ndarray) -> np.ndarray:
+    """uint8 255 P or float P -> float P; P > 0.5 in both exactly where the uint8 value is above 127."""
+    if probabilities.dtype == np.uint8:
+        return probabilities / 255
+    if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
+        raise InputError("probabilities are not all between 0 and 1: give uint8 255 P or float P, not logits")
+    return probabilities
+
+
+def _picture_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    fig = Figure(figsize=(1.8 * columns, 1.8 * rows + 0.6), layout="compressed")
+    axes = fig.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color=GREY)
+    return fig, axes
+
+
+def _show_mask(ax: Axes, mask: np.ndarray) -> None:
+    ax.imshow(np.asarray(mask, bool), cmap="gray", vmin=0, vmax=1)
+
+
+def _overlay(image: np.ndarray, label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """(s, s, 3) float in [0, 1]: the image in grey, 65 % colour where it is positive in the label or predicted."""
+    drawn = np.repeat(image.mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
+    label = np.asarray(label, bool)
+    for colour, where in zip(ERRORS.values(), (label & predicted, ~label & predicted, label & ~predicted)):
+        drawn[where] = 0.35 * drawn[where] + 0.65 * np.array(to_rgb(colour))
+    return drawn
+
+
+def _label_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """Names the rows 0, 1, ... of a chart, from the top."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+
+
+def _name(cell: Cell) -> str:
+    """For example "FCResNet · LFW · big, no hair"."""
+    return f"{paper.MODELS[cell.model]} · {paper.DATASETS[cell.dataset]} · {cell.name}"
+
+
+def _winner(differences: ArrayLike) -> list[str]:
+    """The colour of the loss that each difference (IoU loss minus BCE loss) speaks for; grey for zero."""
+    return [COLOURS["iou"] if d > 0 else COLOURS["bce"] if d < 0 else GREY for d in differences]

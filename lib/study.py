@@ -1,0 +1,254 @@
+"""The study of 32 runs: `python -m lib.study plan | run | status | report`.
+
+    python -m lib.study run --profile demo                       # the embedded default, minutes on a laptop
+    python -m lib.study run --profile small --data ROOT          # real faces on a CPU
+    python -m lib.study run --profile paper --data ROOT          # Table 2 at full size, for a GPU
+
+A run is done when its record stands in `<out>/<run_id>/` under the key of its parameters, notebook, code and data.
+"""
+
+import argparse
+import fnmatch
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from lib import InputError, batch, data, paper
+from lib.config import PROJECT, Config, key, read_yaml, resolve
+from lib.results import read_run
+
+PARAMS = PROJECT / "params"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study and how it stands: done, stale, failed, running or waiting; `detail` says more."""
+
+    config: Config
+    state: str
+    detail: str = ""
+    seconds: float = 0.0
+
+
+def configurations(profile: str, only: str = "*", overrides: dict | None = None) -> list[Config]:
+    """The runs of a study: each file of `params/` over the profile, in the order in which they best start.
+
+    Args:
+        profile: a file of `params/profiles/` without its ending.
+        only: keep the run ids that match this pattern, for example "*-lfw-big-*".
+        overrides: parameters that win over both, for example {"seed": 1}.
+    Raises:
+        InputError: an unknown profile, a pattern that matches no run, or a bad parameter (file named).
+    """
+    profiles = sorted(path.stem for path in (PARAMS / "profiles").glob("*.yaml"))
+    if profile not in profiles:
+        raise InputError(f"--profile: there is no profile {profile!r}; use one of {', '.join(profiles)}")
+    base = read_yaml(PARAMS / "profiles" / f"{profile}.yaml")
+    configs = []
+    for path in sorted(PARAMS.glob("*.yaml")):
+        try:
+            config = resolve(base, read_yaml(path), overrides or {})
+        except InputError as error:
+            raise InputError(f"{path.name} with profile {profile}: {error}") from error
+        if config.run_id != path.stem:
+            raise InputError(f"{path}: has the parameters of {config.run_id}; correct them or rename the file")
+        configs.append(config)
+    chosen = [config for config in configs if fnmatch.fnmatch(config.run_id, only)]
+    if not chosen:
+        raise InputError(f"--only: no run id matches {only!r}; `python -m lib.study plan` lists them")
+    # Data set and model change fastest, so that the first runs each prepare another cache.
+    return sorted(chosen, key=lambda c: (c.size, c.hair, c.loss, c.model, c.dataset))
+
+
+def state(config: Config, study: Path) -> Planned:
+    """How one run stands in a study folder."""
+    folder, failed = study / config.run_id, study / batch.FAILED / config.run_id
+    running = study / batch.RUNNING
+    if folder.exists():
+        try:
+            record = read_run(folder).record
+        except InputError as error:
+            return Planned(config, "stale", str(error))
+        try:
+            expected, parts = key(config)
+        except InputError as error:
+            return Planned(config, "done", f"its data cannot be checked: {error}", record["seconds"]["total"])
+        if record["key"] == expected:
+            detail = f"IoU {record['scores']['iou']:.4f}, {record['epochs_run']} epochs"
+            return Planned(config, "done", detail, record["seconds"]["total"])
+        old = record.get("key_parts", {})
+        return Planned(config, "stale", "was run with other " + ", ".join(
+            part for part in parts if parts[part] != old.get(part)))
+    if failed.exists():
+        return Planned(config, "failed", (failed / "error.txt").read_text(encoding="utf-8").strip()
+                       + f" ({failed / batch.NOTEBOOK.name})")
+    if running.is_dir() and any(running.glob(f"{config.run_id}-*")) and is_active(study):
+        return Planned(config, "running")
+    return Planned(config, "waiting")
+
+
+def is_active(study: Path) -> bool:
+    """Whether a `run` is at work on this study folder."""
+    try:
+        with FileLock(study / ".lock").acquire(timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def plan(configs: list[Config], study: Path) -> list[Planned]:
+    """How every run stands."""
+    return [state(config, study) for config in configs]
+
+
+def estimate(planned: list[Planned], workers: int) -> str:
+    """A sentence on how long the runs that are not done will take, from those that are or from the work to do."""
+    todo = [p for p in planned if p.state != "done"]
+    done = [p for p in planned if p.state == "done" and p.seconds]
+    if not todo:
+        return "all runs are done"
+    work = {id(p): operations(p.config) for p in planned}
+    if done:
+        rate, basis = sum(work[id(p)] for p in done) / sum(p.seconds for p in done), "the runs that are done"
+    else:
+        rate, basis = measured_rate() * workers / batch.cores(), "this CPU's matrix product and 40 epochs a run"
+    seconds = sum(work[id(p)] for p in todo) / rate / workers + 10 * len(todo) / workers
+    return (f"{len(todo)} of {len(planned)} runs to do, roughly {duration(seconds)} with {workers} at a time "
+            f"(estimated from {basis})")
+
+
+def operations(config: Config) -> float:
+    """Rough number of multiply-adds that a run's training takes, for estimates only."""
+    official = data.DATASETS[config.dataset]
+    images = config.synthetic_images if config.data == "synthetic" else official.images
+    train = data.split(images, config.dataset, config.size).train.stop
+    cells, width = (config.image_size / 32) ** 2, config.encoder_width
+    if config.model == "bfcn32s":
+        forward = cells * (4 * 3 * 9 * (512 * width) ** 2 + 49 * 512 * width * config.fc_units + config.fc_units**2)
+    else:
+        forward = cells * (15e6 * width**2 + 49 * 2048 * width * config.fc_units)
+    return 3 * forward * train * min(config.epochs, 20 + config.patience)
+
+
+def measured_rate() -> float:
+    """Multiply-adds a second of this machine's training, taken as a quarter of a matrix product's."""
+    import numpy as np
+    a = np.ones((1024, 1024), "float32")
+    a @ a
+    start = time.perf_counter()
+    a @ a
+    return a.shape[0] ** 3 / (time.perf_counter() - start) / 4
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "40 s", "12 min" or "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def run(configs: list[Config], study: Path, workers: int, scheduler: str | None = None, force: bool = False) -> int:
+    """Executes the runs that are not done, with a progress bar; returns how many failed.
+
+    Raises:
+        InputError: missing data, a folder that cannot be written, or another `run` at work on it.
+    """
+    for config in {config.dataset: config for config in configs}.values():
+        key(config)  # missing data are reported before anything starts
+    try:
+        study.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(study / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"--out: another `run` is at work on {study}; wait for it or choose another folder") from error
+    except OSError as error:
+        raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
+    with lock:
+        planned = plan(configs, study)
+        todo = [p.config for p in planned if force or p.state != "done"]
+        for stale in (p for p in planned if p.state == "stale"):
+            print(f"{stale.config.run_id} {stale.detail}: it runs again, the old one is kept in {batch.SUPERSEDED}/")
+        print(f"{study}: {len(planned) - len(todo)} runs are done, {len(todo)} to do", flush=True)
+        failures = []
+        with tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=not todo) as bar:
+            def done(outcome):
+                if outcome["error"]:
+                    failures.append(outcome["run_id"])
+                    bar.write(f"FAILED {outcome['run_id']}: {outcome['error']} "
+                              f"(see {study / batch.FAILED / outcome['run_id']})")
+                else:
+                    record = read_run(study / outcome["run_id"]).record
+                    bar.write(f"{outcome['run_id']:34} IoU {record['scores']['iou']:.4f}  accuracy "
+                              f"{record['scores']['accuracy']:.4f}  {record['epochs_run']:4} epochs "
+                              f"{outcome['seconds']:6.0f} s")
+                bar.update()
+            if todo:
+                batch.execute_all(todo, study, min(workers, len(todo)), scheduler, done)
+        print(f"{len(todo) - len(failures)} runs finished, {len(failures)} failed", flush=True)
+        return len(failures)
+
+
+def show(planned: list[Planned], workers: int) -> None:
+    """Prints how every run stands, and the estimate."""
+    for p in planned:
+        print(f"{p.config.run_id:34} {p.state:8} {p.detail}")
+    print(estimate(planned, workers))
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lib.study", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, text in (("plan", "list the runs, what is done, and an estimate"),
+                          ("run", "execute the runs that are not done"),
+                          ("status", "how every run stands"),
+                          ("report", "execute the analysis and write tables and report.html")):
+        sub = commands.add_parser(command, help=text)
+        sub.add_argument("--profile", default="demo", help="a file of params/profiles (default: demo)")
+        sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
+        sub.add_argument("--out", help="the study's folder (default: outputs/<profile>[-seed<N>])")
+        sub.add_argument("--only", default="*", metavar="GLOB", help="run ids, for example '*-lfw-big-*'")
+        sub.add_argument("--seed", type=int, help="seed of every run (default: 0)")
+        sub.add_argument("--workers", type=int, help="notebooks at a time (default: one a GPU, else one a core)")
+        if command == "run":
+            sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
+            sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status: 0, 1 if runs failed, 2 for bad input."""
+    options = arguments(argv)
+    try:
+        if options.workers is not None and options.workers < 1:
+            raise InputError(f"--workers: {options.workers} will not do, give 1 or more")
+        workers = options.workers or len(batch.gpus()) or batch.cores()
+        overrides = {"seed": options.seed} if options.seed is not None else {}
+        if options.data:
+            overrides["data"] = options.data if options.data == "synthetic" else str(Path(options.data).resolve())
+        suffix = f"-seed{options.seed}" if options.seed else ""
+        study = Path(options.out or PROJECT / "outputs" / (options.profile + suffix)).resolve()
+        if options.command == "report":
+            from lib import report
+            print(report.write(study))
+            return 0
+        configs = configurations(options.profile, options.only, overrides)
+        if options.command == "run":
+            return 1 if run(configs, study, workers, options.scheduler, options.force) else 0
+        show(plan(configs, study), workers)
+        return 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; finished runs are kept, the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""Trains one configuration and writes its record: data -> frozen features -> training -> scores -> files."""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lib import InputError, data, losses, metrics, models
+from lib.config import Config, key
+
+RECORD_FORMAT = 1
+ENCODE_BATCH = 32  # images a step when the frozen part is encoded
+FILES = ("history.csv", "per_image.csv", "probabilities.npz", "record.json")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The data of one configuration: the decoded set, its split, and which pixels count as positive."""
+
+    dataset: data.Dataset
+    split: data.Split
+    hair: bool
+
+    def masks(self, rows) -> np.ndarray:
+        """T of the images `rows` (slice or indices): (images, size, size, 1) uint8, 0 or 1."""
+        return data.binary_masks(self.dataset.labels[rows], self.hair)[..., None]
+
+    def describe(self) -> dict:
+        """Provenance for the record: where the data come from, counts of the parts, share of positive pixels."""
+        counts = {part: len(range(*getattr(self.split, part).indices(len(self.dataset.ids))))
+                  for part in ("train", "validation", "test")}
+        return {"source": self.dataset.source, "note": self.dataset.note, "official": self.dataset.official,
+                "images": len(self.dataset.ids), "counts": counts, "scaled": self.split.scaled,
+                "digest": self.dataset.digest,
+                "positive_share": round(float(self.masks(self.split.test).mean()), 6)}
+
+
+def load_task(config: Config) -> Task:
+    """Loads (and on first use decodes) the data of a configuration."""
+    dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
+    return Task(dataset, data.split(len(dataset.ids), config.dataset, config.size), config.hair)
+
+
+def build(config: Config) -> keras.Model:
+    """The network of a configuration, freshly initialised from its seed."""
+    keras.utils.set_random_seed(config.seed)
+    return models.build(config.model, config.image_size, config.encoder_width, config.fc_units,
+                        config.encoder_weights, config.trainable_blocks)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches (inputs, masks) of one part of a split, read from memory maps; reshuffled each epoch given a seed.
+
+    `inputs` are cached features, (n, h, w, channels) float32, or None for the images themselves, preprocessed.
+    """
+
+    def __init__(self, task, part, model, inputs, batch_size, seed=None):
+        super().__init__()
+        self.task, self.model, self.inputs, self.batch_size, self.seed = task, model, inputs, batch_size, seed
+        self.rows = np.arange(len(task.dataset.ids))[part]
+        self.epoch = -1
+        self.on_epoch_end()
+
+    def __len__(self):
+        return -(-len(self.rows) // self.batch_size)
+
+    def __getitem__(self, step):
+        rows = np.sort(self.order[step * self.batch_size:(step + 1) * self.batch_size])  # in file order: fewer seeks
+        if self.inputs is None:
+            return models.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
+        return self.inputs[rows], self.task.masks(rows)
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        self.order = self.rows if self.seed is None else (
+            np.random.default_rng([self.seed, self.epoch]).permutation(self.rows))
+
+
+def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
+    """Output of the frozen part for every image of the data set, computed once and memory-mapped.
+
+    Shared by all runs with the same images, frozen weights and backend, whatever their loss, size or hair.
+
+    Returns:
+        (n, h, w, channels) float32, read-only, in the data set's order.
+    """
+    weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in frozen.get_weights())).hexdigest()
+    name = json.dumps([task.dataset.digest, config.image_size, config.model, frozen.output.name, weights,
+                       keras.backend.backend(), keras.__version__, RECORD_FORMAT])
+    folder = data.cache_root() / f"features-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    shape = (len(task.dataset.ids), *frozen.output.shape[1:])
+
+    def opened():
+        try:
+            array = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        return array if array.shape == shape else None
+
+    def write(partial):
+        array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
+        for start in range(0, shape[0], ENCODE_BATCH):
+            images = task.dataset.images[start:start + ENCODE_BATCH]
+            array[start:start + len(images)] = frozen.predict_on_batch(models.preprocess(config.model, images))
+        array.flush()
+
+    return data.build_once(folder, opened, write)
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Ends training with a clear sentence as soon as the loss is no number."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise InputError(f"{self.config.run_id}: the loss became {logs['loss']} at step {batch + 1} of an epoch; "
+                             f"lower learning_rate (now {self.config.learning_rate:g}) or check the data")
+
+
+def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple[dict, dict]:
+    """Trains `network` in place as Table 2 says and leaves it with the weights of its best epoch.
+
+    RMSprop; stops after `patience` epochs without a better `monitor`.
+
+    Returns:
+        (history, info): columns of one value for each epoch, `epoch` from 1; `best_epoch`, `epochs_run`, and
+        `seconds` for `features` and `training`, and `predict`: a function from a slice of the data set to P,
+        (images, size, size, 1) float32.
+    """
+    start = time.time()
+    frozen, trained = models.halves(network, config.trainable_blocks)
+    inputs = None
+    if frozen is not None and config.cache_features:
+        inputs = features(config, task, frozen)
+    else:
+        trained = keras.Model(network.input, network.get_layer("logits").output)
+    encoded = time.time()
+    train, validation = (Batches(task, getattr(task.split, part), config.model, inputs, config.batch_size, seed)
+                         for part, seed in (("train", config.seed), ("validation", None)))
+    trained.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
+                    losses.LOSSES[config.loss](), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
+    stopping = keras.callbacks.EarlyStopping(config.monitor, patience=config.patience, restore_best_weights=True,
+                                             mode="min" if config.monitor.endswith("loss") else "max")
+    fitted = trained.fit(train, validation_data=validation, epochs=config.epochs, verbose=0, shuffle=False,
+                         callbacks=[StopOnNonFinite(config), stopping, *callbacks])
+    history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}
+
+    def predict(part):
+        logits = trained.predict(Batches(task, part, config.model, inputs, config.batch_size), verbose=0)
+        return keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
+
+    return history, {"best_epoch": stopping.best_epoch + 1, "epochs_run": len(fitted.epoch), "predict": predict,
+                     "seconds": {"features": encoded - start, "training": time.time() - encoded}}
+
+
+def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> dict:
+    """Trains a configuration, scores it on the test part and writes its files into `folder`, the record last.
+
+    `network` and `task` are those of `build` and `load_task`, for callers that have them already.
+
+    Files: `history.csv`, `per_image.csv`, `probabilities.npz` (uint8 255 P of the test part, and ids) and
+    `record.json`, which is returned as a dict. A finished run in `folder` is never overwritten.
+
+    Raises:
+        InputError: bad data, weights or parameters, a finished run in `folder`, a folder that cannot be
+            written, or a loss that is no number.
+    """
+    folder = Path(folder)
+    claim(folder)
+    start = time.time()
+    filed_under, parts = key(config)
+    task = task or load_task(config)
+    loaded = time.time()
+    network = network or build(config)
+    built = time.time()
+    history, outcome = fit(config, network, task, callbacks)
+    fitted = time.time()
+    probabilities = outcome["predict"](task.split.test)
+    scores, per_image = metrics.score(task.masks(task.split.test), probabilities)
+    ids = np.array(task.dataset.ids[task.split.test])
+    trainable, frozen = models.parameters(network)
+    record = {
+        "format": RECORD_FORMAT, "run_id": config.run_id, "params": asdict(config), "scores": scores,
+        "epochs_run": outcome["epochs_run"], "best_epoch": outcome["best_epoch"], "seed": config.seed,
+        "seconds": {"data": loaded - start, "model": built - loaded, **outcome["seconds"],
+                    "scoring": time.time() - fitted, "total": time.time() - start},
+        "weights": {"trainable": trainable, "frozen": frozen}, "data": task.describe(), "versions": versions(),
+        "key": filed_under, "key_parts": parts}
+    record["seconds"] = {phase: round(seconds, 3) for phase, seconds in record["seconds"].items()}
+    _write_csv(folder / "history.csv", history)
+    _write_csv(folder / "per_image.csv", {"id": ids, **per_image})
+    np.savez_compressed(folder / "probabilities.npz", probabilities=metrics.quantise(probabilities[..., 0]), ids=ids)
+    partial = folder / "record.json.partial"
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "record.json")
+    return record
+
+
+def claim(folder: Path) -> None:
+    """Makes `folder` and checks that a run can be written there. Raises InputError."""
+    if (folder / "record.json").exists():
+        raise InputError(f"{folder}: holds a finished run, which is not overwritten; move it away, or give out_dir "
+                         "another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder or change "
+                         "its permissions") from error
+
+
+def versions() -> dict:
+    """Versions of what decides the numbers."""
+    backend = keras.backend.backend()
+    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine()}
+    for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
+        found[package] = metadata.version(package)
+    return found
+
+
+def _write_csv(path, columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(np.asarray(column).tolist() for column in columns.values())))
