@@ -1,15 +1,13 @@
 """Figures of the study, one function each: arrays and plain values in, a matplotlib Figure out.
 
-The figures are made without pyplot, so none stays open. A notebook shows one that ends a cell, or `display(fig)`,
-only after `%matplotlib inline` (in its first code cell), which teaches Jupyter to draw a Figure.
-`fig.savefig("figure.svg")` writes vectors.
+The figures are made without pyplot, so none stays open. A notebook shows a figure that ends a cell, and
+`display(fig)`, only after `%matplotlib inline` in its first code cell; without it only the figure's name is
+shown. `fig.savefig("figure.svg")` writes vectors. The colours are those of Okabe and Ito, which colour-blind
+readers tell apart: the IoU loss is blue and the BCE loss orange in every figure.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart: the IoU loss is blue and the BCE loss
-orange in every figure.
-
-Arrays everywhere: images (n, s, s, 3) uint8 RGB; labels (n, s, s) uint8, 0 background, 1 face, 2 hair; masks
-(n, s, s) bool or 0/1; probabilities (n, s, s), uint8 255 P or float P in [0, 1]. `InputError` is raised where
-arrays that belong together have different lengths or sizes, or are empty, and for probabilities out of range.
+Arrays: images (n, s, s, 3) uint8 RGB; labels (n, s, s) uint8, 0 background, 1 face, 2 hair; masks (n, s, s),
+bool or 0/1; probabilities (n, s, s), uint8 255 P or float P in [0, 1]. `InputError` is raised where arrays
+that belong together are empty or differ in length or picture size, and for probabilities out of range.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
@@ -55,13 +54,13 @@ def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, witho
     for row, image, label, hair, face, name in zip(axes, images, labels, with_hair, without_hair, ids):
         row[0].imshow(image)
         row[1].imshow(colours[label])
-        _show_mask(row[2], hair)
-        _show_mask(row[3], face)
+        _show_gray(row[2], hair)
+        _show_gray(row[3], face)
         row[0].set_ylabel(name, fontsize=8)
     for ax, title in zip(axes[0], ("input", "3-class label", "label with hair", "label without hair")):
         ax.set_title(title)
-    fig.legend(handles=[Patch(facecolor=np.divide(colour, 255), label=name) for name, colour in CLASSES.items()],
-               loc="outside lower center", ncols=3)
+    handles = [Patch(color=np.divide(colour, 255), label=name) for name, colour in CLASSES.items()]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
     return fig
 
 
@@ -70,28 +69,27 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
     """Loss and a metric over the epochs, training (where the history has it) and validation.
 
     Args:
-        history: column name -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `metric`; NaN is a gap.
+        history: column -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `metric`; NaN is a gap.
         best_epoch: the epoch whose weights were kept, from 1; a line marks it.
         metric: a validation column of the history.
     Raises:
         InputError: if the history has no such column.
     """
-    metric_name = metric.removeprefix("val_")
+    score = metric.removeprefix("val_")
     for column in ("epoch", "loss", "val_loss", metric):
         if column not in history:
             raise InputError(f"history has no column {column!r}: it has {', '.join(history)}")
     fig = Figure(figsize=(7.5, 2.8), layout="constrained")
-    for ax, name, label in zip(fig.subplots(1, 2), ("loss", metric_name),
-                               ("loss of a batch", METRICS.get(metric_name, metric_name))):
-        for column, colour, line, part in ((name, TRAINING, "--", "training"), ("val_" + name, VALIDATION, "-",
-                                                                                 "validation")):
-            if column in history:
-                ax.plot(history["epoch"], history[column], line, color=colour, label=part, marker=".", ms=3)
+    ylabels = ("loss of a batch", METRICS.get(score, score))
+    for ax, name, ylabel in zip(fig.subplots(1, 2), ("loss", score), ylabels):
+        if name in history:
+            ax.plot(history["epoch"], history[name], ".--", color=TRAINING, ms=3, label="training")
+        ax.plot(history["epoch"], history["val_" + name], ".-", color=VALIDATION, ms=3, label="validation")
         ax.axvline(best_epoch, color="black", lw=0.8, ls=":", label=f"best epoch: {best_epoch}")
-        ax.set(xlabel="epoch", ylabel=label)
+        ax.set(xlabel="epoch", ylabel=ylabel)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="y")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return fig
 
 
@@ -110,17 +108,16 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
     fig, axes = _picture_grid(len(images), 5)
     for row, image, label, p, title in zip(axes, images, labels, probabilities, titles):
         row[0].imshow(image)
-        _show_mask(row[1], label)
-        shown = row[2].imshow(p, cmap="gray", vmin=0, vmax=1)
-        _show_mask(row[3], p > threshold)
+        _show_gray(row[1], label)
+        shown = _show_gray(row[2], p)
+        _show_gray(row[3], p > threshold)
         row[4].imshow(_overlay(image, label, p > threshold))
         row[0].set_ylabel(title)
-    names = ("image", "label", "probability P", f"mask, P > {threshold:g}", "errors")
-    for ax, name in zip(axes[0], names):
+    for ax, name in zip(axes[0], ("image", "label", "probability P", f"mask, P > {threshold:g}", "errors")):
         ax.set_title(name)
     fig.colorbar(shown, ax=axes, label="probability P", shrink=min(1, 1.8 / len(images)))
-    fig.legend(handles=[Patch(color=colour, label=name) for name, colour in ERRORS.items()],
-               loc="outside lower center", ncols=3)
+    handles = [Patch(color=colour, label=name) for name, colour in ERRORS.items()]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
     return fig
 
 
@@ -128,28 +125,28 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
 def example_outputs(image: np.ndarray, label: np.ndarray, iou_probability: np.ndarray,
                     bce_probability: np.ndarray, image_id: str, iou_scores: Mapping[str, float],
                     bce_scores: Mapping[str, float]) -> Figure:
-    """The paper's Figures 5 and 6: an image and its label, beside each loss's mask (P > 0.5) and, below, its P.
+    """The paper's Figures 5 and 6: an image and its label, each loss's mask (P > 0.5) and, below, its P.
 
     Args:
         image, label: (s, s, 3) and (s, s), a true mask.
         iou_probability, bce_probability: (s, s) probabilities after IoU loss and after BCE loss.
-        iou_scores, bce_scores: this image's `iou` (at 0.5, over the masks) and `iou_soft` (IoU', over the maps).
+        iou_scores, bce_scores: this image's `iou` (at 0.5, of the mask) and `iou_soft` (IoU', of the map).
     """
-    _check_together(image=image[None], label=label[None], iou_probability=iou_probability[None],
-                    bce_probability=bce_probability[None])
     fig, axes = _picture_grid(2, 3)
     axes[0, 0].imshow(image)
-    axes[0, 0].set_title(image_id)
-    _show_mask(axes[1, 0], label)
+    axes[0, 0].set_title("image")
+    _show_gray(axes[1, 0], label)
     axes[1, 0].set_title("label")
-    for (top, bottom), (loss, p, scores) in zip(axes.T[1:], (("iou", iou_probability, iou_scores),
-                                                             ("bce", bce_probability, bce_scores))):
-        _show_mask(top, _as_float(p) > 0.5)
-        top.set_title(f"{NAMES[loss]}: P > 0.5, IoU {scores['iou']:.3f}")
-        shown = bottom.imshow(_as_float(p), cmap="gray", vmin=0, vmax=1)
-        bottom.set_title(f"{NAMES[loss]}: P, IoU' {scores['iou_soft']:.3f}")
+    nets = ("iou", iou_probability, iou_scores), ("bce", bce_probability, bce_scores)
+    for (loss, p, scores), (top, bottom) in zip(nets, axes.T[1:]):
+        p = _as_float(p)
+        _show_gray(top, p > 0.5)
+        top.set_title(f"{NAMES[loss]}: P > 0.5\nIoU {scores['iou']:.3f}")
+        shown = _show_gray(bottom, p)
+        bottom.set_title(f"{NAMES[loss]}: P\nIoU' {scores['iou_soft']:.3f}")
         for ax in (top, bottom):
             ax.spines[:].set(color=COLOURS[loss], linewidth=2)
+    fig.suptitle(image_id, fontsize=10)
     fig.colorbar(shown, ax=axes, label="probability P", shrink=0.6)
     return fig
 
@@ -164,24 +161,23 @@ def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
         metric_label: the x axis, with its unit, for example "IoU at 0.5".
         paper_values: (cells, 2), the paper's, drawn as hollow markers just below.
     """
-    _check_together(cells=cells, values=values, **({} if paper_values is None else {"paper_values": paper_values}))
+    given = {"values": values} if paper_values is None else {"values": values, "paper_values": paper_values}
+    _check_together(cells=cells, **given)
     fig = Figure(figsize=(7, 1.1 + 0.3 * len(cells)), layout="constrained")
     ax = fig.subplots()
-    shift = 0 if paper_values is None else 0.18
-    for pairs, y, hollow in ((values, np.arange(len(cells)) - shift, False),
-                             (paper_values, np.arange(len(cells)) + shift, True)):
-        if pairs is None:
-            continue
-        pairs = np.asarray(pairs, "float64")
-        ax.hlines(y, pairs.min(axis=1), pairs.max(axis=1), color=GREY, lw=0.8 if hollow else 1.6, zorder=1)
-        for column, loss in enumerate(COLOURS):
-            ax.scatter(pairs[:, column], y, s=20 if hollow else 32, edgecolor=COLOURS[loss], zorder=2,
-                       facecolor="white" if hollow else COLOURS[loss],
-                       label=f"{NAMES[loss]}, the paper" if hollow else NAMES[loss])
+    for name, pairs in given.items():
+        pairs, paper_row = np.asarray(pairs, "float64"), name == "paper_values"
+        y = np.arange(len(cells)) + (0.36 * paper_row - 0.18) * (len(given) - 1)
+        ax.hlines(y, pairs.min(axis=1), pairs.max(axis=1), color=GREY, lw=0.8 if paper_row else 1.6, zorder=1)
+        for values_of_loss, (loss, colour) in zip(pairs.T, COLOURS.items()):
+            ax.scatter(values_of_loss, y, s=20 if paper_row else 32, edgecolor=colour, zorder=2,
+                       facecolor="white" if paper_row else colour,
+                       label=f"{NAMES[loss]}, the paper" if paper_row else NAMES[loss])
     for row, (above, below) in enumerate(pairwise(cells)):
         if above[:2] != below[:2]:  # another model or data set
             ax.axhline(row + 0.5, color="#bbbbbb", lw=0.8)
-    _label_rows(ax, [_name(cell) for cell in cells])
+    _label_rows(ax, [f"{paper.MODELS[cell.model]} · {paper.DATASETS[cell.dataset]} · {cell.name}"
+                     for cell in cells])
     ax.set_xlabel(metric_label)
     fig.legend(loc="outside upper center", ncols=4)
     return fig
@@ -193,8 +189,7 @@ def difference_intervals(rows: Sequence[tuple[str, float, float, float]],
     """Forest plot of mean differences with their intervals, beside a line at zero.
 
     Args:
-        rows: (label, mean difference, lower end, upper end) of each row, from the top; with NaN for its ends a
-            row shows the mean only.
+        rows: (label, mean difference, lower end, upper end) from the top; NaN ends leave the mean alone.
         xlabel: the x axis; all rows have its unit.
     """
     _check_together(rows=rows)
@@ -230,13 +225,17 @@ def iou_accuracy_bounds(points: Sequence[tuple[float, float, str, str]], prevale
     for loss, colour in COLOURS.items():
         xy = np.array([point[:2] for point in points if point[3] == loss]).reshape(-1, 2)
         ax.scatter(*xy.T, s=28, color=colour, label=NAMES[loss], zorder=3)
-    outside = np.array([(a, iou) for a, iou, *_ in points if not
-                        paper.iou_bounds(max(0, a - rounding), prevalence)[0] - rounding - 1e-9 <= iou <=
-                        paper.iou_bounds(min(1, a + rounding), prevalence)[1] + rounding + 1e-9]).reshape(-1, 2)
-    ax.scatter(*outside.T, s=130, facecolor="none", edgecolor=OUTSIDE, lw=1.8, zorder=4, label="outside the band")
+    outside = []
     for accuracy, iou, label, loss in points:
         side, align = (-9, "right") if loss == "iou" else (9, "left")
-        ax.annotate(label, (accuracy, iou), (side, 0), textcoords="offset points", ha=align, va="center", size=7.5)
+        ax.annotate(label, (accuracy, iou), (side, 0), textcoords="offset points", ha=align, va="center",
+                    size=7.5)
+        lowest = paper.iou_bounds(max(0, accuracy - rounding), prevalence)[0] - rounding - 1e-9
+        highest = paper.iou_bounds(min(1, accuracy + rounding), prevalence)[1] + rounding + 1e-9
+        if not lowest <= iou <= highest:
+            outside.append((accuracy, iou))
+    ax.scatter(*np.reshape(outside, (-1, 2)).T, s=130, facecolor="none", edgecolor=OUTSIDE, lw=1.8, zorder=4,
+               label="outside the band")
     ax.set(xlabel="accuracy (share of pixels)", ylabel="IoU", title=title, xlim=(x[0], x[-1]))
     ax.grid()
     ax.legend(loc="upper left")
@@ -311,7 +310,7 @@ def _check_together(**arrays: Sequence | Mapping) -> None:
             raise InputError(f"{name} has length {len(array)}, {first} {len(reference)}: give one for each")
         size, expected = np.shape(array)[1:3], np.shape(reference)[1:3]
         if isinstance(array, np.ndarray) and len(expected) == 2 and size != expected:
-            raise InputError(f"{name} has pictures of {size} pixels, {first} of {expected}: give the same size")
+            raise InputError(f"{name} has pictures of size {size}, {first} of {expected}: give equal sizes")
 
 
 def _as_float(probabilities: np.ndarray) -> np.ndarray:
@@ -324,7 +323,7 @@ def _as_float(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _picture_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    fig = Figure(figsize=(1.8 * columns, 1.8 * rows + 0.6), layout="compressed")
+    fig = Figure(figsize=(1.8 * columns, 1.7 * rows + 0.6), layout="compressed")
     axes = fig.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -332,12 +331,13 @@ def _picture_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     return fig, axes
 
 
-def _show_mask(ax: Axes, mask: np.ndarray) -> None:
-    ax.imshow(np.asarray(mask, bool), cmap="gray", vmin=0, vmax=1)
+def _show_gray(ax: Axes, values: np.ndarray) -> AxesImage:
+    """Draws a mask, or P in [0, 1], from black to white."""
+    return ax.imshow(np.asarray(values, "float32"), cmap="gray", vmin=0, vmax=1)
 
 
 def _overlay(image: np.ndarray, label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(s, s, 3) float in [0, 1]: the image in grey, 65 % colour where it is positive in the label or predicted."""
+    """(s, s, 3) float in [0, 1]: the image in grey, coloured where the label or prediction is positive."""
     drawn = np.repeat(image.mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
     label = np.asarray(label, bool)
     for colour, where in zip(ERRORS.values(), (label & predicted, ~label & predicted, label & ~predicted)):
@@ -351,11 +351,6 @@ def _label_rows(ax: Axes, labels: Sequence[str]) -> None:
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
-
-
-def _name(cell: Cell) -> str:
-    """For example "FCResNet · LFW · big, no hair"."""
-    return f"{paper.MODELS[cell.model]} · {paper.DATASETS[cell.dataset]} · {cell.name}"
 
 
 def _winner(differences: ArrayLike) -> list[str]:
