@@ -123,7 +123,8 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
     Raises InputError as `load` does.
     """
     facts(name)
-    if data_root(root) == "synthetic":
+    root = data_root(root)
+    if root == "synthetic":
         source = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in DRAWING)
         return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, _sha256(source)]).encode())
     containers = find(name, root)

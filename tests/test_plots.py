@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
 
 from lib import InputError, paper, plots
 
@@ -64,11 +66,13 @@ def test_no_figure_is_missing_here():
 
 
 def test_notebooks_need_matplotlib_inline_to_show_a_figure():
-    shell = InteractiveShell()  # not `instance()`, which would stay
-    figure = FIGURES["paired_per_image"]()
-    assert "image/png" not in shell.display_formatter.format(figure)[0]
-    shell.run_line_magic("matplotlib", "inline")
-    assert shell.display_formatter.format(figure)[0]["image/png"]
+    draw = "from lib import plots\nfigure = plots.paired_per_image([0.5], [0.4])\nfigure"
+    cells = [draw, "%matplotlib inline", "figure", "display(figure)"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    project = str(Path(plots.__file__).parent.parent)
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": project}}).execute()
+    shown = [{kind for output in cell.outputs for kind in output.data} for cell in notebook.cells]
+    assert shown == [{"text/plain"}, set(), {"text/plain", "image/png"}, {"text/plain", "image/png"}]
 
 
 def test_neither_pyplot_nor_a_framework_is_imported_and_the_style_stays_inside():
