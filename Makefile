@@ -26,7 +26,7 @@ lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
 bench: $(READY)  ## performance tables, written to outputs/bench
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench.py
 
 lock:  ## pins what pyproject.toml asks for (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \

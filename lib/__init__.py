@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Command lines print it without a traceback and exit with status 2; notebooks show it as it is.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]

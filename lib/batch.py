@@ -14,8 +14,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lib.config import NOTEBOOK, Config
+from lib.results import set_aside
 
-FAILED, RUNNING, SUPERSEDED = ".failed", ".running", ".superseded"  # folders of a study beside its runs
+FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
 
 def cores() -> int:
@@ -54,16 +55,34 @@ def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5)
     yield None
 
 
-@contextlib.contextmanager
-def environment_of_kernels(variables: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables, which kernels started in the block inherit, and restores them afterwards."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def kernel_manager(environment: dict[str, str], log: Path) -> type:
+    """A Jupyter kernel manager whose kernel gets these environment variables and writes its output to `log`."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class LoggingKernelManager(AsyncKernelManager):
+        async def start_kernel(self, **options):
+            with open(log, "ab") as file:
+                await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
+
+    return LoggingKernelManager
+
+
+def execute_notebook(notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path) -> None:
+    """Executes one notebook with papermill in a kernel of its own.
+
+    Kernels that start at once collide on TCP ports, so this one listens on sockets in a folder of its own.
+
+    Raises:
+        papermill.PapermillExecutionError: a cell raised. Others where the kernel died or did not start.
+    """
+    import papermill
+    from traitlets.config import Config as Traits
+
+    with tempfile.TemporaryDirectory(prefix="iou-") as sockets:
+        transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
+        papermill.execute_notebook(
+            str(notebook), str(output), parameters, progress_bar=False, start_timeout=300,
+            kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
 
 
 def execute(config: Config, study: Path, threads: int) -> dict:
@@ -76,26 +95,21 @@ def execute(config: Config, study: Path, threads: int) -> dict:
     Returns:
         {"run_id", "seconds", "error"}: `error` is None or one line, the cell's number in it.
     """
-    import papermill
-    from traitlets.config import Config as Traits
+    from papermill import PapermillExecutionError
 
     start = time.time()
     run_id = config.run_id
     workspace = study / RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}"
     folder = workspace / run_id
-    environment = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")}
-    environment |= {"TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    folder.mkdir(parents=True)
+    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
+                   "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     error = None
-    with (claimed_gpu(gpus()) as gpu, tempfile.TemporaryDirectory(prefix="iou-") as sockets,
-          environment_of_kernels(environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}))):
-        folder.mkdir(parents=True)
-        # Kernels that start at once collide on TCP ports; sockets in a folder of their own cannot.
-        transport = {} if os.name != "posix" else {"transport": "ipc", "ip": f"{sockets}/kernel"}
+    with claimed_gpu(gpus()) as gpu:
         try:
-            papermill.execute_notebook(
-                str(NOTEBOOK), str(folder / NOTEBOOK.name), {**asdict(config), "out_dir": str(workspace)},
-                progress_bar=False, start_timeout=300, config=Traits({"KernelManager": transport}))
-        except papermill.PapermillExecutionError as failure:
+            execute_notebook(NOTEBOOK, folder / NOTEBOOK.name, {**asdict(config), "out_dir": str(workspace)},
+                             environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log")
+        except PapermillExecutionError as failure:
             error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
         except Exception as failure:  # a kernel that died or did not start: the study goes on
             error = f"{type(failure).__name__}: {_one_line(failure)}"
@@ -111,10 +125,8 @@ def _file(folder, target, study, error):
     if error:
         shutil.rmtree(target, ignore_errors=True)
         (folder / "error.txt").write_text(error + "\n", encoding="utf-8")
-    elif target.exists():
-        kept = study / SUPERSEDED / f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
-        kept.parent.mkdir(exist_ok=True)
-        os.replace(target, kept)
+    else:
+        set_aside(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(folder, target)
     if not error:
@@ -141,7 +153,7 @@ def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str
             threads = 1
         else:
             cluster = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
-                                                       memory_limit=0, dashboard_address=None))
+                                                       memory_limit=0, dashboard_address=":0"))
             client = stack.enter_context(Client(cluster))
             threads = max(1, cores() // workers)
         futures = {client.submit(execute, config, study, threads, pure=False, retries=1): config

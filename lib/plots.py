@@ -76,7 +76,7 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
         InputError: if the history has no such column.
     """
     score = metric.removeprefix("val_")
-    for column in ("epoch", "loss", "val_loss", metric):
+    for column in ("epoch", "loss", "val_loss", "val_" + score):
         if column not in history:
             raise InputError(f"history has no column {column!r}: it has {', '.join(history)}")
     fig = Figure(figsize=(7.5, 2.8), layout="constrained")
@@ -86,7 +86,7 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
             ax.plot(history["epoch"], history[name], ".--", color=TRAINING, ms=3, label="training")
         ax.plot(history["epoch"], history["val_" + name], ".-", color=VALIDATION, ms=3, label="validation")
         ax.axvline(best_epoch, color="black", lw=0.8, ls=":", label=f"best epoch: {best_epoch}")
-        ax.set(xlabel="epoch", ylabel=ylabel)
+        ax.set(xlabel="epoch", ylabel=ylabel, xlim=(0, 1.05 * np.max(history["epoch"])))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="y")
     fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -275,7 +275,7 @@ def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mappi
         paper_differences: the same for the metrics that the paper reports.
     """
     _check_together(study_differences=study_differences)
-    fig = Figure(figsize=(3 * len(study_differences), 2.1), layout="constrained")
+    fig = Figure(figsize=(3 + 2 * len(study_differences), 2.1), layout="constrained")
     panels = fig.subplots(1, len(study_differences), squeeze=False)[0]
     for ax, metric in zip(panels, study_differences):
         for y, source in enumerate((study_differences, paper_differences)):

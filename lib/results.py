@@ -7,6 +7,9 @@ executed `train.ipynb`.
 
 import csv
 import json
+import os
+import time
+import uuid
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ RECORD_KEYS = {"run_id": str, "params": dict, "scores": dict, "epochs_run": int,
 PARAMS = ("model", "dataset", "size", "hair", "loss")
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
+SUPERSEDED = ".superseded"  # where a study keeps earlier runs
 NOT_RUNS = ("tables", "logs")
 
 
@@ -132,6 +136,14 @@ def read_study(folder: str | Path) -> Study:
     order = [run_id for run_id in planned if run_id in runs]
     order += [run_id for run_id in runs if run_id not in planned]
     return Study(folder, {run_id: runs[run_id] for run_id in order}, problems)
+
+
+def set_aside(folder: Path) -> None:
+    """Moves what stands in a run's folder to `.superseded/<run_id>-<time>` beside it, so that nothing is lost."""
+    if folder.exists():
+        kept = folder.parent / SUPERSEDED / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(folder, kept)
 
 
 def pairs(study: Study) -> list[tuple[Cell, Run, Run]]:

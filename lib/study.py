@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lib import InputError, batch, data, paper
 from lib.config import PROJECT, Config, key, read_yaml, resolve
-from lib.results import read_run
+from lib.results import SUPERSEDED, read_run
 
 PARAMS = PROJECT / "params"
 
@@ -173,7 +173,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
         planned = plan(configs, study)
         todo = [p.config for p in planned if force or p.state != "done"]
         for stale in (p for p in planned if p.state == "stale"):
-            print(f"{stale.config.run_id} {stale.detail}: it runs again, the old one is kept in {batch.SUPERSEDED}/")
+            print(f"{stale.config.run_id} {stale.detail}: it runs again, the old one is kept in {SUPERSEDED}/")
         print(f"{study}: {len(planned) - len(todo)} runs are done, {len(todo)} to do", flush=True)
         failures = []
         with tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=not todo) as bar:

@@ -15,10 +15,10 @@ import numpy as np
 
 from lib import InputError, data, losses, metrics, models
 from lib.config import Config, key
+from lib.results import set_aside
 
 RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
-FILES = ("history.csv", "per_image.csv", "probabilities.npz", "record.json")
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,10 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     `network` and `task` are those of `build` and `load_task`, for callers that have them already.
 
     Files: `history.csv`, `per_image.csv`, `probabilities.npz` (uint8 255 P of the test part, and ids) and
-    `record.json`, which is returned as a dict. A finished run in `folder` is never overwritten.
+    `record.json`, which is returned as a dict. An earlier run in `folder` is set aside, never overwritten.
 
     Raises:
-        InputError: bad data, weights or parameters, a finished run in `folder`, a folder that cannot be
-            written, or a loss that is no number.
+        InputError: bad data, weights or parameters, a folder that cannot be written, or a loss that is no number.
     """
     folder = Path(folder)
     claim(folder)
@@ -208,11 +207,10 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
 
 
 def claim(folder: Path) -> None:
-    """Makes `folder` and checks that a run can be written there. Raises InputError."""
-    if (folder / "record.json").exists():
-        raise InputError(f"{folder}: holds a finished run, which is not overwritten; move it away, or give out_dir "
-                         "another folder")
+    """Makes `folder`, sets an earlier run in it aside, and checks that files can be written. Raises InputError."""
     try:
+        if (folder / "record.json").exists():
+            set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
         (folder / ".writable").unlink()

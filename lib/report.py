@@ -1,0 +1,101 @@
+"""A study's report: the executed analysis notebook, its tables as CSV, and one HTML page that needs no network."""
+
+import os
+import tempfile
+from html import escape
+from pathlib import Path
+
+from lib import InputError, batch, findings, paper, results, tables
+from lib.config import PROJECT
+from lib.results import Study
+
+NOTEBOOK = PROJECT / "notebooks" / "analysis.ipynb"
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff;
+       font: 1rem/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
+.text_cell, .output_markdown {{ max-width: 46rem; }}
+h1, h2, h3 {{ line-height: 1.25; }}
+h2 {{ margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }}
+code {{ font-size: 0.85em; background: #f3f3f3; padding: 0.1em 0.3em; white-space: nowrap; }}
+img {{ max-width: 100%; height: auto; }}
+.output_html {{ overflow-x: auto; margin: 1rem 0; }}
+table {{ border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabular-nums; }}
+caption {{ text-align: left; font-weight: 600; padding: 0.3rem 0; }}
+th, td {{ padding: 0.2rem 0.4rem; text-align: right; border-bottom: 1px solid #e0e0e0; }}
+th {{ vertical-align: bottom; font-weight: 600; }}
+th:first-child, td:first-child {{ text-align: left; white-space: nowrap; }}
+table tfoot td {{ color: #555; border: 0; white-space: normal; }}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def write(study: Path) -> str:
+    """Writes `analysis.ipynb`, `report.html` and `tables/*.csv` into a study's folder; each appears whole or not at all.
+
+    Returns:
+        A few lines with the paths.
+    Raises:
+        InputError: no such study, no finished run in it, a run's file that cannot be read, or a folder that cannot
+            be written.
+    """
+    study = Path(study).resolve()
+    contents = results.read_study(study)
+    try:
+        with tempfile.TemporaryDirectory(dir=study, prefix=".report-") as folder:
+            notebook, page = Path(folder) / "analysis.ipynb", Path(folder) / "report.html"
+            _execute(study, notebook)
+            page.write_text(html(notebook, f"IoU loss against BCE: {study.name}"), encoding="utf-8")
+            for path in (notebook, page):
+                os.replace(path, study / path.name)
+        written = csv_tables(contents)
+        for name, table in written.items():
+            table.to_csv(study / "tables" / f"{name}.csv")
+    except OSError as error:
+        raise InputError(f"{study}: the report cannot be written there ({error.strerror or error}); make room or change "
+                         "the folder's permissions") from error
+    return (f"{study / 'report.html'}\n{study / 'analysis.ipynb'}\n"
+            f"{study / 'tables'}: {', '.join(f'{name}.csv' for name in written)}")
+
+
+def csv_tables(study: Study) -> dict[str, tables.Table]:
+    """Every table of a study by the name of its file."""
+    found = {f"table-{number}": tables.paper_table(study, model, dataset) for number, (model, dataset) in enumerate(
+        ((model, dataset) for model in paper.MODELS for dataset in paper.DATASETS), start=3)}
+    return found | {"statistics": tables.statistics_table(study), "statistics-paper": tables.statistics_table(),
+                    "subsets": findings.subsets_table(study), "bounds": tables.bounds_table(study),
+                    "bounds-paper": tables.bounds_table(), "runs": findings.runs_table(study)}
+
+
+def html(notebook: Path, title: str) -> str:
+    """An executed notebook as one HTML page with its images inside: no code, no scripts, no links to other hosts."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True,
+                            exclude_anchor_links=True, embed_images=True)
+    body, _ = exporter.from_filename(str(notebook))
+    return PAGE.format(title=escape(title), body=body)
+
+
+def _execute(study, target):
+    """Executes the analysis of `study` into the file `target`. Raises InputError where the notebook does."""
+    from papermill import PapermillExecutionError
+
+    try:
+        batch.execute_notebook(NOTEBOOK, target, {"study_dir": str(study)}, {}, target.with_name("kernel.log"))
+    except PapermillExecutionError as error:
+        if error.ename == InputError.__name__:
+            raise InputError(error.evalue) from error
+        raise

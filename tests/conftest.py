@@ -1,0 +1,32 @@
+"""What all tests share: a cache of their own, and one tiny data set, drawn and decoded once."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+import pytest
+
+from lib import data
+from lib.config import Config, resolve
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """The cache folder of this session, so that tests never write into outputs/."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("IOU_STUDY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """The smallest configuration that trains: 20 synthetic faces of 32 px, split into 16, 2 and 2."""
+    return resolve({"synthetic_images": 20, "image_size": 32, "encoder_weights": "none", "encoder_width": 0.125,
+                    "fc_units": 8, "epochs": 2, "batch_size": 4})
+
+
+@pytest.fixture(scope="session")
+def faces(tiny, cache) -> data.Dataset:
+    """The data set of `tiny`: 20 synthetic faces in LFW's layout, 32 px."""
+    return data.load(image_size=tiny.image_size, **tiny.dataset_arguments())

@@ -1,0 +1,216 @@
+"""lib/config.py: what is refused and how, one set of defaults, 32 different runs, and the key of a run."""
+
+import ast
+import json
+import re
+from dataclasses import asdict, fields, replace
+
+import pytest
+
+from lib import InputError, config as configuration, synthetic
+from lib.config import NOTEBOOK, PROJECT, Config, from_notebook, key, read_yaml, resolve
+
+PARAMS = PROJECT / "params"
+PROFILES = sorted((PARAMS / "profiles").glob("*.yaml"))
+
+
+# ---- what is refused --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("parameters, sentence", [
+    ({"epohcs": 3}, "unknown parameter 'epohcs': did you mean 'epochs'?"),
+    ({"zzz": 3}, "unknown parameter 'zzz': use one of model, dataset, size"),
+    ({1: 2}, "unknown parameter 1"),
+    ({"learning_rate": "1e-4"}, "parameter learning_rate: '1e-4' is of type str, not float: correct it; in YAML"),
+    ({"epochs": 3.0}, "parameter epochs: 3.0 is of type float, not int"),
+    ({"epochs": True}, "parameter epochs: True is of type bool, not int"),
+    ({"learning_rate": True}, "parameter learning_rate: True is of type bool, not float"),
+    ({"hair": 1}, "parameter hair: 1 is of type int, not bool"),
+    ({"hair": "yes"}, "parameter hair: 'yes' is of type str, not bool"),
+    ({"data": None}, "parameter data: None is of type NoneType, not str"),
+    ({"model": "unet"}, "parameter model: 'unet' will not do, it must be one of bfcn32s, fcresnet"),
+    ({"dataset": "LFW"}, "parameter dataset: 'LFW' will not do, it must be one of lfw, helen"),
+    ({"size": "medium"}, "parameter size: 'medium'"),
+    ({"loss": "dice"}, "parameter loss: 'dice'"),
+    ({"monitor": "loss"}, "parameter monitor: 'loss' will not do, it must be one of val_iou, val_iou_soft"),
+    ({"image_size": 100}, "parameter image_size: 100 will not do, it must be a multiple of 32"),
+    ({"image_size": 0}, "parameter image_size: 0"),
+    ({"fc_units": 0}, "parameter fc_units: 0 will not do, it must be 1 or more"),
+    ({"epochs": 0}, "parameter epochs: 0"),
+    ({"batch_size": 0}, "parameter batch_size: 0"),
+    ({"patience": 0}, "parameter patience: 0"),
+    ({"synthetic_images": 9}, "parameter synthetic_images: 9 will not do, it must be 10 or more"),
+    ({"learning_rate": 0}, "parameter learning_rate: 0.0 will not do, it must be a number above 0"),
+    ({"learning_rate": float("nan")}, "parameter learning_rate: nan"),
+    ({"rmsprop_epsilon": float("inf")}, "parameter rmsprop_epsilon: inf"),
+    ({"encoder_width": 0}, "parameter encoder_width: 0.0 will not do, it must be above 0 and at most 4"),
+    ({"encoder_width": 4.5}, "parameter encoder_width: 4.5"),
+    ({"trainable_blocks": 6}, "parameter trainable_blocks: 6 will not do, it must be from 0"),
+    ({"trainable_blocks": -1}, "parameter trainable_blocks: -1"),
+    ({"seed": -1}, "parameter seed: -1"),
+    ({"seed": 2**32}, "parameter seed: 4294967296"),
+    ({"encoder_weights": ""}, "parameter encoder_weights: '' will not do, it must be imagenet, demo, none or"),
+    ({"encoder_weights": "imagenet"}, "parameter encoder_width: 0.25 will not do, it must be 1.0 with imagenet"),
+    ({"encoder_width": 0.5}, "parameter encoder_width: 0.5 will not do, it must be 0.25 with the demo weights"),
+])
+def test_a_bad_parameter_is_refused_in_one_sentence(parameters, sentence):
+    with pytest.raises(InputError, match="^" + re.escape(sentence)) as refused:
+        resolve(parameters)
+    assert "\n" not in str(refused.value)
+
+
+def test_later_mappings_win_and_whole_numbers_become_floats():
+    config = resolve({"epochs": 3, "seed": 1}, {"epochs": 4, "learning_rate": 1})
+    assert config == replace(Config(), epochs=4, seed=1, learning_rate=1.0)
+    assert type(config.learning_rate) is float
+
+
+def test_the_defaults_are_allowed():
+    assert resolve() == Config() and Config().run_id == "bfcn32s-lfw-big-nohair-iou"
+    assert resolve({"hair": True, "loss": "bce"}).run_id == "bfcn32s-lfw-big-hair-bce"
+
+
+@pytest.mark.parametrize("content, sentence", [
+    (None, "there is no such parameter file"),
+    (b"", "holds no parameters"),
+    (b"- epochs\n", "holds no parameters"),
+    (b"epochs: [3\n", "cannot be read as YAML"),
+    (b"epochs: \xff\n", "cannot be read as YAML"),
+    (b"epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
+])
+def test_a_bad_yaml_file_is_refused_by_name(content, sentence, tmp_path):
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"mine\.yaml: {sentence}") as refused:
+        read_yaml(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_yaml_file_is_read(tmp_path):
+    (tmp_path / "mine.yaml").write_text("epochs: 3\nlearning_rate: 1.0e-4\n")
+    assert read_yaml(tmp_path / "mine.yaml") == {"epochs": 3, "learning_rate": 1e-4}
+
+
+# ---- the notebook's parameters cell -----------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def parameters_cell():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    cell, = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
+    return "".join(cell["source"])
+
+
+def test_the_notebook_has_the_same_defaults(parameters_cell):
+    """Literals only, annotated, in the same order; `out_dir` is the notebook's own."""
+    assigned = {node.target.id: (node.annotation.id, ast.literal_eval(node.value))
+                for node in ast.parse(parameters_cell).body}
+    assert assigned.pop("out_dir")[0] == "str"
+    assert list(assigned) == [field.name for field in fields(Config)]
+    assert {name: value for name, (_, value) in assigned.items()} == asdict(Config())
+    assert {name: kind for name, (kind, _) in assigned.items()} == {f.name: f.type.__name__ for f in fields(Config)}
+
+
+def test_every_parameter_of_the_notebook_is_explained(parameters_cell):
+    """On its own line; papermill's reader takes a second "=" for a part of the value."""
+    for line in parameters_cell.splitlines():
+        assignment, _, comment = line.partition("  # ")
+        assert comment and "=" not in comment and assignment.count("=") == 1, line
+
+
+def test_a_notebook_gives_its_configuration():
+    namespace = {**asdict(Config()), "epochs": 3, "out_dir": "somewhere", "In": ["", "# Parameters\nepochs = 3\n"]}
+    assert from_notebook(namespace) == replace(Config(), epochs=3)
+
+
+def test_an_unknown_parameter_injected_into_the_notebook_is_refused():
+    namespace = {**asdict(Config()), "epohcs": 3, "In": ["", "# Parameters\nepohcs = 3\n"]}
+    with pytest.raises(InputError, match="unknown parameter 'epohcs': did you mean 'epochs'?"):
+        from_notebook(namespace)
+
+
+def test_other_names_of_the_notebook_are_its_own():
+    assert from_notebook({**asdict(Config()), "helper": 3, "In": ["", "helper = 3"]}) == Config()
+
+
+# ---- params/ ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_32_files_give_32_different_configurations(profile):
+    files = sorted(PARAMS.glob("*.yaml"))
+    configs = [resolve(read_yaml(profile), read_yaml(path)) for path in files]
+    assert len(files) == len(set(configs)) == 32
+    assert [config.run_id for config in configs] == [path.stem for path in files]
+
+
+def test_a_run_file_holds_the_differences_only():
+    for path in PARAMS.glob("*.yaml"):
+        assert list(read_yaml(path)) == ["model", "dataset", "size", "hair", "loss"], path.name
+
+
+def test_the_paper_profile_is_table_2():
+    config = resolve(read_yaml(PARAMS / "profiles" / "paper.yaml"))
+    assert (config.learning_rate, config.batch_size, config.epochs, config.patience) == (1e-4, 100, 1000, 20)
+    assert (config.image_size, config.encoder_width, config.fc_units, config.trainable_blocks) == (224, 1.0, 4096, 1)
+    assert config.encoder_weights == "imagenet"
+
+
+# ---- the key ----------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """Three data roots: two with the same faces, one with others."""
+    folders = []
+    for name, seed in (("first", 0), ("moved", 0), ("other", 1)):
+        folders.append(tmp_path_factory.mktemp(name))
+        synthetic.write_lfw(folders[-1], 3, seed)
+    return [str(folder) for folder in folders]
+
+
+def changed(one, two):
+    """Which parts of the keys of two configurations differ."""
+    (key_one, parts_one), (key_two, parts_two) = key(one), key(two)
+    differing = {part for part in parts_one if parts_one[part] != parts_two[part]}
+    assert (key_one != key_two) == bool(differing)
+    return differing
+
+
+def test_the_key_changes_with_any_parameter(tiny):
+    others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "encoder_weights": "demo",
+              "monitor": "val_loss"}
+    for name, value in asdict(tiny).items():
+        if name != "data":
+            other = others.get(name, not value if isinstance(value, bool) else 2 * value + 1 if value != 0 else 1)
+            assert "parameters" in changed(tiny, replace(tiny, **{name: other})), name
+
+
+def test_the_key_changes_with_the_data_but_not_with_their_place(tiny, roots):
+    first, moved, other = (replace(tiny, data=root) for root in roots)
+    assert changed(first, moved) == set()
+    assert changed(first, other) == {"data"}
+    assert changed(first, tiny) == {"data"}
+
+
+def test_the_key_changes_with_the_notebook_and_the_code(tiny, tmp_path, monkeypatch):
+    before = key(tiny)
+    assert key(tiny) == before and set(before[1]) == {"parameters", "notebook", "code", "data"}
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    notebook["cells"].append({"cell_type": "markdown", "source": ["prose"]})
+    (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
+    monkeypatch.setattr(configuration, "NOTEBOOK", tmp_path / "train.ipynb")
+    assert key(tiny) == before  # prose does not count
+    notebook["cells"].append({"cell_type": "code", "source": ["1 + 1"]})
+    (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
+    after = key(tiny)
+    assert {part for part in after[1] if after[1][part] != before[1][part]} == {"notebook"}
+    monkeypatch.setattr(configuration, "CODE", ("losses",))
+    assert key(tiny)[1]["code"] != before[1]["code"]
+
+
+def test_the_key_counts_the_weights_a_run_starts_from(tiny, monkeypatch):
+    demo = replace(tiny, encoder_weights="demo", encoder_width=0.25)
+    assert key(demo)[1]["code"] != key(tiny)[1]["code"]
+
+
+def test_the_key_of_missing_data_is_refused(tiny, tmp_path):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+        key(replace(tiny, data=str(tmp_path / "nothing")))

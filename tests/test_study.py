@@ -1,0 +1,180 @@
+"""The batch: plan, run, status and the notebooks it executes, with real kernels on tiny nets."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from lib import InputError, batch, study
+from lib.config import NOTEBOOK, PROJECT, read_yaml, resolve
+from lib.results import SUPERSEDED, read_run, read_study
+
+TINY = {"synthetic_images": 14, "image_size": 64, "encoder_weights": "none", "encoder_width": 0.125, "fc_units": 8,
+        "epochs": 2, "batch_size": 4}
+RUN = "bfcn32s-lfw-small-nohair-"
+
+
+def tiny(only, **overrides):
+    return study.configurations("demo", only, {**TINY, **overrides})
+
+
+def cli(*arguments, **environment):
+    return subprocess.run([sys.executable, "-m", "lib.study", *map(str, arguments)], cwd=PROJECT, text=True,
+                          capture_output=True, env={**os.environ, **environment})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study folder with both losses of one cell done and a third run failed, executed once by the batch."""
+    folder = tmp_path_factory.mktemp("study") / "tiny"
+    configs = tiny(RUN + "*")
+    broken = replace(tiny("bfcn32s-lfw-big-nohair-iou")[0], encoder_weights="/nowhere/weights.h5")
+    assert study.run([broken, *configs], folder, workers=2) == 1
+    return folder, configs, broken
+
+
+@pytest.mark.parametrize("profile", ["demo", "small", "paper"])
+def test_every_profile_plans_32_different_runs(profile):
+    configs = study.configurations(profile)
+    assert len(configs) == len(set(configs)) == len({config.run_id for config in configs}) == 32
+    for config in configs:
+        assert config == resolve(read_yaml(study.PARAMS / "profiles" / f"{profile}.yaml"),
+                                 read_yaml(study.PARAMS / f"{config.run_id}.yaml"))
+
+
+def test_profile_paper_is_table_2():
+    from lib import paper
+    config = study.configurations("paper")[0]
+    assert (config.epochs, config.batch_size, config.patience, config.learning_rate) == (1000, 100, 20, 1e-4)
+    assert (config.image_size, config.encoder_width, config.fc_units) == (224, 1.0, 4096)
+    assert config.encoder_weights == "imagenet" and config.trainable_blocks == 1
+    assert paper.PARAMETERS  # the tables' own data
+
+
+def test_plan_of_the_paper_needs_no_data(tmp_path):
+    planned = cli("plan", "--profile", "paper", "--data", tmp_path, "--out", tmp_path / "out")
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stdout.count(" waiting") == 32 and "32 of 32 runs to do, roughly" in planned.stdout
+
+
+def test_runs_leave_whole_folders(finished):
+    folder, configs, _ = finished
+    for config in configs:
+        files = {path.name for path in (folder / config.run_id).iterdir()}
+        assert files >= {"train.ipynb", "record.json", "history.csv", "per_image.csv", "probabilities.npz"}
+        notebook = json.loads((folder / config.run_id / "train.ipynb").read_text())
+        assert notebook["metadata"]["papermill"]["exception"] is None
+        images = [output for cell in notebook["cells"] for output in cell.get("outputs", ())
+                  if "image/png" in output.get("data", {})]
+        assert len(images) == 3  # samples, curves, masks
+    assert list(read_study(folder)) == [RUN + "iou", RUN + "bce"]
+    assert not any((folder / batch.RUNNING).iterdir())
+
+
+def test_a_failed_run_is_kept_and_told(finished, capsys):
+    folder, configs, broken = finished
+    failed = study.state(broken, folder)
+    assert failed.state == "failed"
+    assert "InputError: encoder_weights: no file /nowhere/weights.h5" in failed.detail and "cell " in failed.detail
+    assert (folder / batch.FAILED / broken.run_id / "train.ipynb").is_file()
+    assert [study.state(config, folder).state for config in configs] == ["done", "done"]
+
+
+def test_finished_runs_are_not_repeated(finished, monkeypatch):
+    folder, configs, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("bfcn*/*")}
+    monkeypatch.setattr(batch, "execute_all", lambda *arguments: pytest.fail("a finished run was started again"))
+    assert study.run(configs, folder, workers=1) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("bfcn*/*")}
+
+
+@pytest.mark.parametrize("change, part", [({"seed": 1}, "parameters"), ({"synthetic_images": 15}, "data")])
+def test_other_parameters_or_data_make_a_run_stale(finished, change, part):
+    folder, configs, _ = finished
+    planned = study.state(replace(configs[0], **change), folder)
+    assert planned.state == "stale" and part in planned.detail and "code" not in planned.detail
+
+
+def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
+    from distributed import LocalCluster
+    folder, configs, _ = finished
+    config = configs[0]
+    key = read_run(folder / config.run_id).record["key"]
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+        assert study.run([replace(config, seed=3)], folder, workers=1, scheduler=cluster.scheduler_address) == 0
+    assert read_run(folder / config.run_id).record["seed"] == 3
+    kept = list((folder / SUPERSEDED).glob(config.run_id + "-*/record.json"))
+    assert len(kept) == 1 and json.loads(kept[0].read_text())["key"] == key
+
+
+def test_only_one_driver_at_a_time(tmp_path):
+    from filelock import FileLock
+    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):
+        study.run(tiny(RUN + "iou"), tmp_path, workers=1)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["run", "--profile", "huge"], ["--profile", "huge", "paper"]),
+    (["run", "--only", "*-imagenet-*"], ["--only", "*-imagenet-*", "plan"]),
+    (["run", "--workers", "0"], ["--workers", "1 or more"]),
+    (["run", "--seed", "-1"], ["seed", "-1"]),
+    (["run", "--profile", "small", "--data", "/nowhere"], ["/nowhere", "fetch"]),
+    (["run", "--out", "/dev/null/study"], ["--out", "/dev/null/study", "cannot be written"]),
+    (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),
+])
+def test_bad_input_gets_one_sentence(arguments, words):
+    called = cli(*arguments)
+    assert called.returncode == 2 and called.stdout == ""
+    assert called.stderr.startswith("error: ") and called.stderr.count("\n") == 1
+    for word in words:
+        assert word in called.stderr
+
+
+def test_the_file_with_a_bad_parameter_is_named(tmp_path, monkeypatch):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "demo.yaml").write_text("learning_rate: 1e-4\n")
+    (tmp_path / f"{RUN}iou.yaml").write_text("model: bfcn32s\n")
+    monkeypatch.setattr(study, "PARAMS", tmp_path)
+    with pytest.raises(InputError, match=r"-iou.yaml with profile demo.*learning_rate.*1.0e-4"):
+        study.configurations("demo")
+
+
+def test_each_gpu_is_claimed_once(tmp_path):
+    with batch.claimed_gpu(["0", "1"], tmp_path) as first, batch.claimed_gpu(["0", "1"], tmp_path) as second:
+        assert {first, second} == {"0", "1"}
+    with batch.claimed_gpu(["7"], tmp_path) as name:
+        assert name == "7"
+    with batch.claimed_gpu([], tmp_path) as name:
+        assert name is None
+
+
+def test_gpus_are_those_that_are_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert batch.gpus() == ["2", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert batch.gpus() == []
+
+
+def test_papermill_alone_refuses_an_unknown_parameter(tmp_path):
+    called = subprocess.run(
+        [sys.executable, "-m", "papermill", str(NOTEBOOK), str(tmp_path / "out.ipynb"), "--log-level", "ERROR",
+         "-f", "params/profiles/demo.yaml", "-f", f"params/{RUN}iou.yaml", "-p", "epohcs", "3"],
+        cwd=PROJECT, text=True, capture_output=True)
+    assert called.returncode != 0 and "unknown parameter 'epohcs': did you mean 'epochs'?" in called.stderr
+
+
+def test_the_training_notebook_under_nbval(tmp_path):
+    """By hand: the notebook as it is, but for tiny parameters, run by nbval; a second run sets the first aside."""
+    import papermill
+    papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "train.ipynb"), {**TINY, "out_dir": str(tmp_path)},
+                               prepare_only=True, progress_bar=False)
+    for _ in range(2):
+        called = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax",
+                                 "--nbval-current-env", "--nbval-cell-timeout", "300", "train.ipynb"],
+                                cwd=tmp_path, text=True, capture_output=True)
+        assert called.returncode == 0, called.stdout[-3000:]
+    assert (tmp_path / "bfcn32s-lfw-big-nohair-iou" / "record.json").is_file()
+    assert len(list((tmp_path / SUPERSEDED).iterdir())) == 1
