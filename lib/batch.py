@@ -56,12 +56,16 @@ def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5)
 
 
 def kernel_manager(environment: dict[str, str], log: Path) -> type:
-    """A Jupyter kernel manager whose kernel gets these environment variables and writes its output to `log`."""
+    """A Jupyter kernel manager whose kernel gets these environment variables.
+
+    What its libraries print past Python, TensorFlow's messages above all, goes to the file `log`, not into cells.
+    """
     from jupyter_client.manager import AsyncKernelManager
 
     class LoggingKernelManager(AsyncKernelManager):
         async def start_kernel(self, **options):
             with open(log, "ab") as file:
+                options["extra_arguments"] = [*options.get("extra_arguments", ()), "--IPKernelApp.capture_fd_output=False"]
                 await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
 
     return LoggingKernelManager

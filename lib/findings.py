@@ -13,9 +13,11 @@ from lib.paper import Cell
 from lib.results import Run, Study
 from lib.tables import Table
 
-NAMES = {"iou": "IoU at threshold 0.5", "iou_soft": "IoU′ (no threshold)", "accuracy": "accuracy", "epochs": "epochs"}
-SETTINGS = {"image_size": "image side in pixels", "encoder_width": "encoder width", "encoder_weights": "encoder weights",
-            "fc_units": "head feature maps", "epochs": "epochs at most", "batch_size": "batch", "seed": "seed"}
+NAMES = {"iou": "IoU at threshold 0.5", "iou_soft": "IoU′ (no threshold)", "accuracy": "accuracy",
+         "epochs": "epochs"}
+SETTINGS = {"image_size": "image side in pixels", "encoder_width": "encoder width",
+            "encoder_weights": "encoder weights", "fc_units": "head feature maps", "epochs": "epochs at most",
+            "batch_size": "batch", "seed": "seed"}
 EXAMPLE = Cell("bfcn32s", "lfw", "big", False)  # the setting of the paper's Figures 5 and 6
 NO_PAIR = "No cell has both of its runs finished, so the losses cannot be compared yet."
 
@@ -28,7 +30,7 @@ def usable(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
 
 
 def direction(values: np.ndarray) -> int | None:
-    """Which loss has the clearly larger values: 1 for IoU loss, -1 for BCE, 0 for neither, None below two pairs.
+    """Which loss has clearly larger values: 1 for IoU loss, -1 for BCE, 0 for neither, None below two pairs.
 
     Args:
         values: (cells, 2) for IoU loss and BCE loss.
@@ -41,9 +43,11 @@ def direction(values: np.ndarray) -> int | None:
 
 def headline(study: Study) -> str:
     """The answer in one line, by thresholded and by un-thresholded IoU."""
-    words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better", None: "too few pairs of runs to tell"}
-    answers = [f"by {NAMES[metric]}: {words[direction(usable(study, metric)[1])]}" for metric in ("iou", "iou_soft")]
-    return f"**Did IoU loss beat BCE here? {'; '.join(answers)}.**".replace("here? by", "here? By")
+    words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better",
+             None: "too few pairs of runs to tell"}
+    iou, soft = (f"y {NAMES[metric]}: {words[direction(usable(study, metric)[1])]}"
+                 for metric in ("iou", "iou_soft"))
+    return f"**Did IoU loss beat BCE here? B{iou}; b{soft}.**"
 
 
 def comparison(study: Study, metric: str) -> str:
@@ -63,11 +67,12 @@ def comparison(study: Study, metric: str) -> str:
     text += (f", 95 % interval {found['low']:+.{digits}f} to {found['high']:+.{digits}f}, "
              f"t = {found['t']:.2f}, p = {found['p']:.2g}")
     ties = f", {found['ties']} equal" if found["ties"] else ""
-    return f"{text}; IoU loss is better in {found['wins_iou']} and BCE in {found['wins_bce']} of {found['n']} cells{ties}."
+    return (f"{text}; IoU loss is better in {found['wins_iou']} and BCE in {found['wins_bce']} of "
+            f"{found['n']} cells{ties}.")
 
 
 def completeness(study: Study) -> str:
-    """How many of the 32 runs are there, which are missing, and what is wrong with folders that cannot be read."""
+    """How many of the 32 runs are there, which are missing, and what is wrong with folders not readable."""
     planned = [cell.run_id(loss) for cell in paper.CELLS for loss in paper.LOSSES]
     missing = [run_id for run_id in planned if run_id not in study]
     lines = [f"{len(planned) - len(missing)} of {len(planned)} runs are finished; both losses are there in "
@@ -102,25 +107,28 @@ def threshold_effect(study: Study) -> str:
     without = np.subtract(*soft[kept].T)
     with_threshold = np.array([np.subtract(*thresholded[cells[i]]) for i in kept])
     deficit, rest = without.mean(), with_threshold.mean()
-    text = f"BCE's mean deficit against IoU loss is {deficit:+.3f} in IoU′ and {rest:+.3f} in IoU, in {len(kept)} of {len(paper.CELLS)} cells: "
+    text = (f"BCE's mean deficit against IoU loss is {deficit:+.3f} in IoU′ and {rest:+.3f} in IoU, "
+            f"in {len(kept)} of {len(paper.CELLS)} cells: ")
     if deficit <= 0:
         text += "in IoU′ there is no deficit to explain."
     elif rest <= 0:
-        text += "**all of it vanishes with a threshold**; it comes from soft probabilities, not from worse masks."
+        text += ("**all of it vanishes with a threshold**; it comes from soft probabilities, not from worse "
+                 "masks.")
     elif rest < deficit:
-        text += (f"**{100 * (1 - rest / deficit):.0f} % of it vanishes with a threshold**; that share comes from soft "
-                 "probabilities, the rest is in the masks.")
+        text += (f"**{100 * (1 - rest / deficit):.0f} % of it vanishes with a threshold**; that share comes "
+                 "from soft probabilities, the rest is in the masks.")
     else:
         text += "a threshold does not make it smaller; it is in the masks."
     if len(kept) > 1:
         low, high = stats.mean_interval(without, with_threshold)
-        text += f" What the threshold takes away is {deficit - rest:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+        text += (f" What the threshold takes away is {deficit - rest:+.3f} (95 % interval {low:+.3f} to "
+                 f"{high:+.3f}).")
     return text
 
 
 def subsets_table(study: Study, metric: str = "iou") -> Table:
-    """Mean scores and mean differences in every part of the study, beside the paper's: all cells, then by model,
-    data set, size and hair. `metric` is accuracy, iou, iou_pooled, iou_soft or epochs."""
+    """Mean scores and mean differences in every part of the study, beside the paper's: all cells, then by
+    model, data set, size and hair. `metric` is accuracy, iou, iou_pooled, iou_soft or epochs."""
     cells, values = usable(study, metric)
     published = paper.scores(metric) if metric in paper.METRICS else None
     parts = {"all": lambda cell: True}
@@ -142,11 +150,12 @@ def subsets_table(study: Study, metric: str = "iou") -> Table:
     columns = ["cells", "n", "L_IoU", "L_BCE", "difference", "95 % low", "95 % high"]
     columns += ["paper: L_IoU", "paper: L_BCE", "paper: difference"] if published is not None else []
     runs = [run for _, iou, bce in results.pairs(study) for run in (iou, bce)]
-    return Table(f"Mean {NAMES.get(metric, metric)} by part of the study", columns, rows, results.data_note(runs))
+    title = f"Mean {NAMES.get(metric, metric)} by part of the study"
+    return Table(title, columns, rows, results.data_note(runs))
 
 
 def contrast(table: Table, first: str, second: str) -> str:
-    """Two rows of `subsets_table` against each other: mean score over both losses, and the losses' difference."""
+    """Two rows of `subsets_table` against each other: mean over both losses, and the losses' difference."""
     rows = {row[0]: row for row in table.rows}
     one, other = rows[first], rows[second]
     pair = f"{first[0].upper()}{first[1:]} and {second}"
@@ -160,20 +169,21 @@ def contrast(table: Table, first: str, second: str) -> str:
 
 def runs_table(study: Study) -> Table:
     """One row a run: its configuration, scores, epochs, seconds, seed and which data it is from."""
-    columns = ["run", "model", "dataset", "size", "hair", "loss", *results.SCORES, "epochs run", "best epoch", "seconds",
-               "seed", "image size", "positive share", "data"]
+    columns = ["run", "model", "dataset", "size", "hair", "loss", *results.SCORES, "epochs run", "best epoch",
+               "seconds", "seed", "image size", "positive share", "data"]
     rows = []
     for run in study.values():
         record = run.record
         seconds = record["seconds"].get("total", sum(record["seconds"].values()))
         rows.append([run.run_id, *run.cell[:3], "yes" if run.cell.hair else "no", run.loss,
-                     *map(run.score, results.SCORES), record["epochs_run"], record["best_epoch"], seconds, record["seed"],
-                     record["params"].get("image_size"), record["data"].get("positive_share"), results.data_note([run])])
+                     *map(run.score, results.SCORES), record["epochs_run"], record["best_epoch"], seconds,
+                     record["seed"], record["params"].get("image_size"), record["data"].get("positive_share"),
+                     results.data_note([run])])
     return Table("Runs", columns, rows)
 
 
 def pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The run's test part, read again: images (images, s, s, 3) uint8 RGB, true masks (images, s, s) uint8, 0 or 1.
+    """The run's test part, read again: images (n, s, s, 3) uint8 RGB, true masks (n, s, s) uint8, 0 or 1.
 
     Raises:
         InputError: if the data are not here, or are no longer those that the run saw.
@@ -181,9 +191,10 @@ def pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     config = resolve(run.record["params"])
     dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
     test = data.split(len(dataset.ids), config.dataset, config.size).test
-    if dataset.digest != run.record["data"].get("digest") or list(dataset.ids[test]) != run.per_image["id"].tolist():
-        raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the run saw; "
-                         "restore them or run it again")
+    same_ids = list(dataset.ids[test]) == run.per_image["id"].tolist()
+    if dataset.digest != run.record["data"].get("digest") or not same_ids:
+        raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
+                         "run saw; restore them or run it again")
     return dataset.images[test], data.binary_masks(dataset.labels[test], config.hair)
 
 
@@ -191,16 +202,19 @@ def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] 
     """The test image to show for a pair of runs: the one of median IoU after BCE loss (the lower of two).
 
     Returns:
-        (what `pictures` returns, or None if the data cannot be had; the image's index in the test part; a sentence).
+        (what `pictures` returns, or None if the data cannot be had; the image's index in the test part; what
+        there is to say if they cannot, else "").
     Raises:
         InputError: if the two runs were tested on different images.
     """
     if iou.per_image["id"].tolist() != bce.per_image["id"].tolist():
-        raise InputError(f"{iou.folder} and {bce.folder.name}: were tested on different images; run both again")
+        raise InputError(f"{iou.folder} and {bce.folder.name}: were tested on different images; run both "
+                         "again")
     scores = bce.per_image["iou"]
     chosen = int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
     try:
         return pictures(bce), chosen, ""
     except InputError as error:
-        return None, chosen, (f"The picture cannot be shown ({error}). Left after IoU loss, right after BCE loss; above the "
-                              f"masks, below the probabilities, of `{bce.per_image['id'][chosen]}`.")
+        note = (f"The picture of `{bce.per_image['id'][chosen]}` cannot be shown ({error}). Left after IoU "
+                "loss, right after BCE loss; above the masks, below the probabilities.")
+        return None, chosen, note

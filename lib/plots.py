@@ -5,9 +5,7 @@ The figures are made without pyplot, so none stays open. A notebook shows a figu
 shown. `fig.savefig("figure.svg")` writes vectors. The colours are those of Okabe and Ito, which colour-blind
 readers tell apart: the IoU loss is blue and the BCE loss orange in every figure.
 
-Arrays: images (n, s, s, 3) uint8 RGB; labels (n, s, s) uint8, 0 background, 1 face, 2 hair; masks (n, s, s),
-bool or 0/1; probabilities (n, s, s), uint8 255 P or float P in [0, 1]. `InputError` is raised where arrays
-that belong together are empty or differ in length or picture size, and for probabilities out of range.
+`InputError` is raised where arrays that belong together are empty or differ in length.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +14,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
 from lib import InputError, paper, stats
@@ -35,33 +30,8 @@ STYLE = {
 COLOURS = {"iou": "#0072B2", "bce": "#E69F00"}  # a loss as Config names it -> its colour
 NAMES = {"iou": "IoU loss", "bce": "BCE loss"}
 TRAINING, VALIDATION, GREY, OUTSIDE = "#767676", "#009E73", "#767676", "#CC79A7"
-ERRORS = {"true positive": "#56B4E9", "false positive": "#F0E442", "false negative": "#D55E00"}
-CLASSES = {"background": (0, 0, 255), "face": (0, 255, 0), "hair": (255, 0, 0)}  # as in LFW Part Labels
 METRICS = {"accuracy": "accuracy", "iou": "IoU at 0.5", "iou_pooled": "pooled IoU at 0.5",
            "iou_soft": "IoU' (no threshold)", "epochs": "epochs"}
-
-
-@rc_context(STYLE)
-def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, without_hair: np.ndarray,
-            ids: Sequence[str]) -> Figure:
-    """The paper's Figures 1-4, a row for each image: input, 3-class label, label with and without hair.
-
-    `with_hair` and `without_hair` are masks; `ids` are the rows' names.
-    """
-    _check_together(images=images, labels=labels, with_hair=with_hair, without_hair=without_hair, ids=ids)
-    colours = np.array(list(CLASSES.values()), "uint8")
-    fig, axes = _picture_grid(len(images), 4)
-    for row, image, label, hair, face, name in zip(axes, images, labels, with_hair, without_hair, ids):
-        row[0].imshow(image)
-        row[1].imshow(colours[label])
-        _show_gray(row[2], hair)
-        _show_gray(row[3], face)
-        row[0].set_ylabel(name, fontsize=8)
-    for ax, title in zip(axes[0], ("input", "3-class label", "label with hair", "label without hair")):
-        ax.set_title(title)
-    handles = [Patch(color=np.divide(colour, 255), label=name) for name, colour in CLASSES.items()]
-    fig.legend(handles=handles, loc="outside lower center", ncols=3)
-    return fig
 
 
 @rc_context(STYLE)
@@ -94,64 +64,6 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
 
 
 @rc_context(STYLE)
-def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, titles: Sequence[str],
-          threshold: float = 0.5) -> Figure:
-    """A row for each image: image, label, probability map, thresholded mask, errors drawn over the image.
-
-    Args:
-        labels: the true masks.
-        titles: a line for each row, for example "best: IoU 0.97".
-        threshold: a pixel is positive where P is above it.
-    """
-    _check_together(images=images, labels=labels, probabilities=probabilities, titles=titles)
-    probabilities = _as_float(probabilities)
-    fig, axes = _picture_grid(len(images), 5)
-    for row, image, label, p, title in zip(axes, images, labels, probabilities, titles):
-        row[0].imshow(image)
-        _show_gray(row[1], label)
-        shown = _show_gray(row[2], p)
-        _show_gray(row[3], p > threshold)
-        row[4].imshow(_overlay(image, label, p > threshold))
-        row[0].set_ylabel(title)
-    for ax, name in zip(axes[0], ("image", "label", "probability P", f"mask, P > {threshold:g}", "errors")):
-        ax.set_title(name)
-    fig.colorbar(shown, ax=axes, label="probability P", shrink=min(1, 1.8 / len(images)))
-    handles = [Patch(color=colour, label=name) for name, colour in ERRORS.items()]
-    fig.legend(handles=handles, loc="outside lower center", ncols=3)
-    return fig
-
-
-@rc_context(STYLE)
-def example_outputs(image: np.ndarray, label: np.ndarray, iou_probability: np.ndarray,
-                    bce_probability: np.ndarray, image_id: str, iou_scores: Mapping[str, float],
-                    bce_scores: Mapping[str, float]) -> Figure:
-    """The paper's Figures 5 and 6: an image and its label, each loss's mask (P > 0.5) and, below, its P.
-
-    Args:
-        image, label: (s, s, 3) and (s, s), a true mask.
-        iou_probability, bce_probability: (s, s) probabilities after IoU loss and after BCE loss.
-        iou_scores, bce_scores: this image's `iou` (at 0.5, of the mask) and `iou_soft` (IoU', of the map).
-    """
-    fig, axes = _picture_grid(2, 3)
-    axes[0, 0].imshow(image)
-    axes[0, 0].set_title("image")
-    _show_gray(axes[1, 0], label)
-    axes[1, 0].set_title("label")
-    nets = ("iou", iou_probability, iou_scores), ("bce", bce_probability, bce_scores)
-    for (loss, p, scores), (top, bottom) in zip(nets, axes.T[1:]):
-        p = _as_float(p)
-        _show_gray(top, p > 0.5)
-        top.set_title(f"{NAMES[loss]}: P > 0.5\nIoU {scores['iou']:.3f}")
-        shown = _show_gray(bottom, p)
-        bottom.set_title(f"{NAMES[loss]}: P\nIoU' {scores['iou_soft']:.3f}")
-        for ax in (top, bottom):
-            ax.spines[:].set(color=COLOURS[loss], linewidth=2)
-    fig.suptitle(image_id, fontsize=10)
-    fig.colorbar(shown, ax=axes, label="probability P", shrink=0.6)
-    return fig
-
-
-@rc_context(STYLE)
 def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
                   paper_values: np.ndarray | None = None) -> Figure:
     """A row for each cell: its score after IoU loss and after BCE loss, joined by a line.
@@ -162,7 +74,7 @@ def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
         paper_values: (cells, 2), the paper's, drawn as hollow markers just below.
     """
     given = {"values": values} if paper_values is None else {"values": values, "paper_values": paper_values}
-    _check_together(cells=cells, **given)
+    check_together(cells=cells, **given)
     fig = Figure(figsize=(7, 1.1 + 0.3 * len(cells)), layout="constrained")
     ax = fig.subplots()
     for name, pairs in given.items():
@@ -192,7 +104,7 @@ def difference_intervals(rows: Sequence[tuple[str, float, float, float]],
         rows: (label, mean difference, lower end, upper end) from the top; NaN ends leave the mean alone.
         xlabel: the x axis; all rows have its unit.
     """
-    _check_together(rows=rows)
+    check_together(rows=rows)
     labels, means, lows, highs = zip(*rows)
     fig = Figure(figsize=(6.5, 0.9 + 0.32 * len(rows)), layout="constrained")
     ax = fig.subplots()
@@ -214,7 +126,7 @@ def iou_accuracy_bounds(points: Sequence[tuple[float, float, str, str]], prevale
         prevalence: share of positive pixels, in (0, 1].
         rounding: half of the last digit of reported scores, which may be that much off; 0 for exact ones.
     """
-    _check_together(points=points)
+    check_together(points=points)
     accuracies = [accuracy for accuracy, *_ in points]
     margin = 0.3 * (max(accuracies) - min(accuracies)) + 0.005  # room for the labels
     x = np.linspace(max(0, min(accuracies) - margin), min(1, max(accuracies) + margin), 200)
@@ -248,7 +160,7 @@ def paired_per_image(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
 
     Both are (images,) in [0, 1], in the same order. The legend counts the images that each loss wins.
     """
-    _check_together(iou_scores=iou_scores, bce_scores=bce_scores)
+    check_together(iou_scores=iou_scores, bce_scores=bce_scores)
     iou_scores, bce_scores = np.asarray(iou_scores, "float64"), np.asarray(bce_scores, "float64")
     fig = Figure(figsize=(4.2, 4.2), layout="constrained")
     ax = fig.subplots()
@@ -274,7 +186,7 @@ def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mappi
         study_differences: metric (iou, iou_soft, accuracy: a panel each) -> (cells,) differences.
         paper_differences: the same for the metrics that the paper reports.
     """
-    _check_together(study_differences=study_differences)
+    check_together(study_differences=study_differences)
     fig = Figure(figsize=(3 + 2 * len(study_differences), 2.1), layout="constrained")
     panels = fig.subplots(1, len(study_differences), squeeze=False)[0]
     for ax, metric in zip(panels, study_differences):
@@ -300,8 +212,8 @@ def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mappi
     return fig
 
 
-def _check_together(**arrays: Sequence | Mapping) -> None:
-    """Same length everywhere, not 0, and the same picture size where there are pictures."""
+def check_together(**arrays: Sequence | Mapping) -> None:
+    """Raises InputError unless: same length everywhere, not 0, and the same picture size where there are pictures."""
     (first, reference), *others = arrays.items()
     if len(reference) == 0:
         raise InputError(f"{first} is empty: give at least one")
@@ -311,38 +223,6 @@ def _check_together(**arrays: Sequence | Mapping) -> None:
         size, expected = np.shape(array)[1:3], np.shape(reference)[1:3]
         if isinstance(array, np.ndarray) and len(expected) == 2 and size != expected:
             raise InputError(f"{name} has pictures of size {size}, {first} of {expected}: give equal sizes")
-
-
-def _as_float(probabilities: np.ndarray) -> np.ndarray:
-    """uint8 255 P or float P -> float P; P > 0.5 in both exactly where the uint8 value is above 127."""
-    if probabilities.dtype == np.uint8:
-        return probabilities / 255
-    if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
-        raise InputError("probabilities are not all between 0 and 1: give uint8 255 P or float P, not logits")
-    return probabilities
-
-
-def _picture_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    fig = Figure(figsize=(1.8 * columns, 1.7 * rows + 0.6), layout="compressed")
-    axes = fig.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color=GREY)
-    return fig, axes
-
-
-def _show_gray(ax: Axes, values: np.ndarray) -> AxesImage:
-    """Draws a mask, or P in [0, 1], from black to white."""
-    return ax.imshow(np.asarray(values, "float32"), cmap="gray", vmin=0, vmax=1)
-
-
-def _overlay(image: np.ndarray, label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(s, s, 3) float in [0, 1]: the image in grey, coloured where the label or prediction is positive."""
-    drawn = np.repeat(image.mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
-    label = np.asarray(label, bool)
-    for colour, where in zip(ERRORS.values(), (label & predicted, ~label & predicted, label & ~predicted)):
-        drawn[where] = 0.35 * drawn[where] + 0.65 * np.array(to_rgb(colour))
-    return drawn
 
 
 def _label_rows(ax: Axes, labels: Sequence[str]) -> None:

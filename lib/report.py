@@ -1,8 +1,9 @@
-"""A study's report: the executed analysis notebook, its tables as CSV, and one HTML page that needs no network."""
+"""A study's report: the executed analysis notebook, tables as CSV, one HTML page that needs no network."""
 
 import os
 import tempfile
 from html import escape
+from itertools import product
 from pathlib import Path
 
 from lib import InputError, batch, findings, paper, results, tables
@@ -43,13 +44,13 @@ table tfoot td {{ color: #555; border: 0; white-space: normal; }}
 
 
 def write(study: Path) -> str:
-    """Writes `analysis.ipynb`, `report.html` and `tables/*.csv` into a study's folder; each appears whole or not at all.
+    """Writes `analysis.ipynb`, `report.html` and `tables/*.csv` of a study, each whole or not at all.
 
     Returns:
         A few lines with the paths.
     Raises:
-        InputError: no such study, no finished run in it, a run's file that cannot be read, or a folder that cannot
-            be written.
+        InputError: no such study, no finished run in it, a run's file that cannot be read, or a folder that
+            cannot be written.
     """
     study = Path(study).resolve()
     contents = results.read_study(study)
@@ -64,23 +65,24 @@ def write(study: Path) -> str:
         for name, table in written.items():
             table.to_csv(study / "tables" / f"{name}.csv")
     except OSError as error:
-        raise InputError(f"{study}: the report cannot be written there ({error.strerror or error}); make room or change "
-                         "the folder's permissions") from error
+        raise InputError(f"{study}: the report cannot be written there ({error.strerror or error}); make "
+                         "room or change the folder's permissions") from error
     return (f"{study / 'report.html'}\n{study / 'analysis.ipynb'}\n"
             f"{study / 'tables'}: {', '.join(f'{name}.csv' for name in written)}")
 
 
 def csv_tables(study: Study) -> dict[str, tables.Table]:
     """Every table of a study by the name of its file."""
-    found = {f"table-{number}": tables.paper_table(study, model, dataset) for number, (model, dataset) in enumerate(
-        ((model, dataset) for model in paper.MODELS for dataset in paper.DATASETS), start=3)}
-    return found | {"statistics": tables.statistics_table(study), "statistics-paper": tables.statistics_table(),
-                    "subsets": findings.subsets_table(study), "bounds": tables.bounds_table(study),
-                    "bounds-paper": tables.bounds_table(), "runs": findings.runs_table(study)}
+    found = {f"table-{number}": tables.paper_table(study, *names)
+             for number, names in enumerate(product(paper.MODELS, paper.DATASETS), start=3)}
+    return found | {"statistics": tables.statistics_table(study),
+                    "statistics-paper": tables.statistics_table(), "subsets": findings.subsets_table(study),
+                    "bounds": tables.bounds_table(study), "bounds-paper": tables.bounds_table(),
+                    "runs": findings.runs_table(study)}
 
 
 def html(notebook: Path, title: str) -> str:
-    """An executed notebook as one HTML page with its images inside: no code, no scripts, no links to other hosts."""
+    """An executed notebook as one HTML page with its images inside: no code, no scripts, no other hosts."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True,
@@ -93,8 +95,9 @@ def _execute(study, target):
     """Executes the analysis of `study` into the file `target`. Raises InputError where the notebook does."""
     from papermill import PapermillExecutionError
 
+    log = target.with_name("kernel.log")
     try:
-        batch.execute_notebook(NOTEBOOK, target, {"study_dir": str(study)}, {}, target.with_name("kernel.log"))
+        batch.execute_notebook(NOTEBOOK, target, {"study_dir": str(study)}, {}, log)
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             raise InputError(error.evalue) from error

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
-from lib import InputError, paper, plots
+from lib import InputError, paper, pictures, plots
 
 # Two images of 2x2 pixels.
 IMAGES = np.full((2, 2, 2, 3), 100, "uint8")
@@ -20,10 +20,10 @@ CELLS = paper.CELLS[3:5]  # the last on LFW and the first on HELEN
 HISTORY = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [4, 3, np.nan], "val_iou": [0.1, 0.3, 0.2]}
 
 FIGURES = {
-    "samples": lambda: plots.samples(IMAGES, LABELS, LABELS > 0, MASKS, ["Ann_0001", "Bob_0001"]),
+    "samples": lambda: pictures.samples(IMAGES, LABELS, LABELS > 0, MASKS, ["Ann_0001", "Bob_0001"]),
     "learning_curves": lambda: plots.learning_curves(HISTORY, 2),
-    "masks": lambda: plots.masks(IMAGES, MASKS, PROBABILITIES, ["best", "worst"]),
-    "example_outputs": lambda: plots.example_outputs(
+    "masks": lambda: pictures.masks(IMAGES, MASKS, PROBABILITIES, ["best", "worst"]),
+    "example_outputs": lambda: pictures.example_outputs(
         IMAGES[0], MASKS[0], PROBABILITIES[0], PROBABILITIES[0] / 255, "Ann_0001",
         {"iou": 0.5, "iou_soft": 0.25}, {"iou": 0.75, "iou_soft": 0.125}),
     "paired_scores": lambda: plots.paired_scores(CELLS, np.array([[0.8, 0.7], [0.6, 0.65]]), "IoU at 0.5"),
@@ -121,7 +121,7 @@ def test_masks_threshold_and_colour_the_errors():
     assert pictures(axes[2])[0] == pytest.approx(PROBABILITIES[0] / 255)
     assert pictures(axes[3])[0].tolist() == [[0, 1], [1, 0]]  # 128 is above one half, 127 is not
     errors = pictures(axes[4])[0]
-    tp, fp, fn = (np.array(list(bytes.fromhex(colour[1:]))) / 255 for colour in plots.ERRORS.values())
+    tp, fp, fn = (np.array(list(bytes.fromhex(colour[1:]))) / 255 for colour in pictures.ERRORS.values())
     grey = 100 / 255
     assert errors[0, 0] == pytest.approx([grey] * 3)  # true negative
     assert errors[0, 1] == pytest.approx(0.35 * grey + 0.65 * tp)
@@ -131,7 +131,7 @@ def test_masks_threshold_and_colour_the_errors():
 
 
 def test_masks_take_another_threshold():
-    axes = plots.masks(IMAGES[:1], MASKS[:1], PROBABILITIES[:1] / 255, ["one"], threshold=0.9).axes
+    axes = pictures.masks(IMAGES[:1], MASKS[:1], PROBABILITIES[:1] / 255, ["one"], threshold=0.9).axes
     assert axes[3].get_title() == "mask, P > 0.9"
     assert pictures(axes[3])[0].tolist() == [[0, 1], [0, 0]]
 
@@ -236,11 +236,11 @@ def test_summary_shows_means_and_what_the_paper_does_not_report():
 
 
 @pytest.mark.parametrize("draw, message", [
-    (lambda: plots.samples(IMAGES, LABELS, MASKS, MASKS, ["Ann_0001"]), "ids has length 1, images 2"),
-    (lambda: plots.masks(IMAGES, np.zeros((2, 3, 3)), PROBABILITIES, "ab"),
+    (lambda: pictures.samples(IMAGES, LABELS, MASKS, MASKS, ["Ann_0001"]), "ids has length 1, images 2"),
+    (lambda: pictures.masks(IMAGES, np.zeros((2, 3, 3)), PROBABILITIES, "ab"),
      r"labels has pictures of size \(3, 3\)"),
-    (lambda: plots.masks(IMAGES[:0], MASKS[:0], PROBABILITIES[:0], []), "images is empty"),
-    (lambda: plots.masks(IMAGES, MASKS, 4.0 * MASKS, "ab"), "not all between 0 and 1"),
+    (lambda: pictures.masks(IMAGES[:0], MASKS[:0], PROBABILITIES[:0], []), "images is empty"),
+    (lambda: pictures.masks(IMAGES, MASKS, 4.0 * MASKS, "ab"), "not all between 0 and 1"),
     (lambda: plots.difference_intervals([]), "rows is empty"),
     (lambda: plots.paired_per_image([0.5, 0.6], [0.5]), "bce_scores has length 1, iou_scores 2"),
 ])
