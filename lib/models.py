@@ -218,3 +218,23 @@ def parameters(network):
     """Number of (trainable, frozen) weights of a network."""
     trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
     return trainable, sum(math.prod(weight.shape) for weight in network.weights) - trainable
+
+
+def summary(network: keras.Model) -> list[tuple[str, int, tuple, int, str]]:
+    """What a network of `build` is made of: a row for each encoder block and for each layer of the head.
+
+    Returns:
+        (name, layers in it, output shape without the batch, weights, "trained", "frozen" or "" without weights).
+    """
+    rows, pending, ends = [], [], {end: f"block {i}" for i, end in enumerate(ENCODERS[network.name][1], start=1)}
+    for layer in network.layers:
+        pending.append(layer)
+        in_encoder = len(rows) < len(ends)
+        if in_encoder and layer.name not in ends:
+            continue
+        weights = sum(each.count_params() for each in pending)
+        trained = any(each.trainable_weights for each in pending)
+        rows.append((ends.get(layer.name, layer.name), len(pending), layer.output.shape[1:], weights,
+                     "trained" if trained else "frozen" if weights else ""))
+        pending = []
+    return rows

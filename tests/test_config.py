@@ -176,10 +176,10 @@ def changed(one, two):
 
 def test_the_key_changes_with_any_parameter(tiny):
     others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "encoder_weights": "demo",
-              "monitor": "val_loss"}
+              "monitor": "val_loss", "hair": True, "cache_features": False}
     for name, value in asdict(tiny).items():
         if name != "data":
-            other = others.get(name, not value if isinstance(value, bool) else 2 * value + 1 if value != 0 else 1)
+            other = others[name] if name in others else 2 * value + 1
             assert "parameters" in changed(tiny, replace(tiny, **{name: other})), name
 
 
@@ -206,7 +206,7 @@ def test_the_key_changes_with_the_notebook_and_the_code(tiny, tmp_path, monkeypa
     assert key(tiny)[1]["code"] != before[1]["code"]
 
 
-def test_the_key_counts_the_weights_a_run_starts_from(tiny, monkeypatch):
+def test_the_key_counts_the_weights_a_run_starts_from(tiny):
     demo = replace(tiny, encoder_weights="demo", encoder_width=0.25)
     assert key(demo)[1]["code"] != key(tiny)[1]["code"]
 

@@ -36,7 +36,7 @@ FIGURES = {
 }
 
 
-def pictures(ax):
+def shown(ax):
     return [np.asarray(image.get_array()) for image in ax.get_images()]
 
 
@@ -60,9 +60,9 @@ def test_every_figure_is_written_as_vectors(name, tmp_path):
 
 
 def test_no_figure_is_missing_here():
-    public = {name for name, value in vars(plots).items() if getattr(value, "__module__", "") == "lib.plots"
-              and not name.startswith("_")}
-    assert public == set(FIGURES)
+    public = {name for module in (plots, pictures) for name, value in vars(module).items()
+              if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")}
+    assert public == {*FIGURES, "check_together"}
 
 
 def test_notebooks_need_matplotlib_inline_to_show_a_figure():
@@ -88,9 +88,9 @@ def test_samples_show_the_classes_in_the_colours_of_lfw():
                                                    "label without hair"]
     assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["Ann_0001", "Bob_0001"]
     blue, green, red = [0, 0, 255], [0, 255, 0], [255, 0, 0]
-    assert pictures(axes[1])[0].tolist() == [[blue, green], [red, blue]]
-    assert pictures(axes[2])[0].tolist() == [[0, 1], [1, 0]]
-    assert pictures(axes[3])[0].tolist() == [[0, 1], [0, 0]]
+    assert shown(axes[1])[0].tolist() == [[blue, green], [red, blue]]
+    assert shown(axes[2])[0].tolist() == [[0, 1], [1, 0]]
+    assert shown(axes[3])[0].tolist() == [[0, 1], [0, 0]]
 
 
 def test_learning_curves_draw_the_history_and_the_best_epoch():
@@ -118,22 +118,22 @@ def test_masks_threshold_and_colour_the_errors():
                                                    "errors"]
     assert [axes[0].get_ylabel(), axes[5].get_ylabel()] == ["best", "worst"]
     assert axes[-1].get_ylabel() == "probability P"  # the colour bar
-    assert pictures(axes[2])[0] == pytest.approx(PROBABILITIES[0] / 255)
-    assert pictures(axes[3])[0].tolist() == [[0, 1], [1, 0]]  # 128 is above one half, 127 is not
-    errors = pictures(axes[4])[0]
+    assert shown(axes[2])[0] == pytest.approx(PROBABILITIES[0] / 255)
+    assert shown(axes[3])[0].tolist() == [[0, 1], [1, 0]]  # 128 is above one half, 127 is not
+    errors = shown(axes[4])[0]
     tp, fp, fn = (np.array(list(bytes.fromhex(colour[1:]))) / 255 for colour in pictures.ERRORS.values())
     grey = 100 / 255
     assert errors[0, 0] == pytest.approx([grey] * 3)  # true negative
     assert errors[0, 1] == pytest.approx(0.35 * grey + 0.65 * tp)
     assert errors[1, 0] == pytest.approx(0.35 * grey + 0.65 * fp)
-    assert pictures(axes[9])[0][0, 1] == pytest.approx(0.35 * grey + 0.65 * fn)
+    assert shown(axes[9])[0][0, 1] == pytest.approx(0.35 * grey + 0.65 * fn)
     assert legend(figure) == ["true positive", "false positive", "false negative"]
 
 
 def test_masks_take_another_threshold():
     axes = pictures.masks(IMAGES[:1], MASKS[:1], PROBABILITIES[:1] / 255, ["one"], threshold=0.9).axes
     assert axes[3].get_title() == "mask, P > 0.9"
-    assert pictures(axes[3])[0].tolist() == [[0, 1], [0, 0]]
+    assert shown(axes[3])[0].tolist() == [[0, 1], [0, 0]]
 
 
 def test_example_outputs_show_masks_above_probabilities():
@@ -143,9 +143,9 @@ def test_example_outputs_show_masks_above_probabilities():
                                 "label", "IoU loss: P\nIoU' 0.250", "BCE loss: P\nIoU' 0.125"]
     assert figure.get_suptitle() == "Ann_0001"
     for loss, score, soft in (("IoU", "IoU 0.500", "0.250"), ("BCE", "IoU 0.750", "0.125")):
-        assert pictures(titles[f"{loss} loss: P > 0.5\n{score}"])[0].tolist() == [[0, 1], [1, 0]]
+        assert shown(titles[f"{loss} loss: P > 0.5\n{score}"])[0].tolist() == [[0, 1], [1, 0]]
         ax = titles[f"{loss} loss: P\nIoU' {soft}"]
-        assert pictures(ax)[0] == pytest.approx(PROBABILITIES[0] / 255)
+        assert shown(ax)[0] == pytest.approx(PROBABILITIES[0] / 255)
         assert to_hex(ax.spines["left"].get_edgecolor()).upper() == plots.COLOURS[loss.lower()]
 
 
