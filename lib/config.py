@@ -33,13 +33,13 @@ class Config:
     hair: bool = False
     loss: str = "iou"
     data: str = "synthetic"
-    synthetic_images: int = 400
+    synthetic_images: int = 300
     image_size: int = 128
     encoder_width: float = 0.25
     fc_units: int = 64
     encoder_weights: str = "demo"
     trainable_blocks: int = 1
-    epochs: int = 30
+    epochs: int = 16
     batch_size: int = 20
     patience: int = 5
     learning_rate: float = 0.001
