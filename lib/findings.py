@@ -29,6 +29,14 @@ def usable(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
     return [cell for cell, kept in zip(cells, keep) if kept], values[keep]
 
 
+def differences(study: Study | None = None) -> dict[str, np.ndarray]:
+    """IoU loss minus BCE loss of every cell, (cells,) float64, by `iou`, `iou_soft` and `accuracy`; without a study
+    the paper's, which has no `iou_soft`."""
+    values = ({metric: paper.scores(metric) for metric in ("iou", "accuracy")} if study is None else
+              {metric: usable(study, metric)[1] for metric in ("iou", "iou_soft", "accuracy")})
+    return {metric: pairs[:, 0] - pairs[:, 1] for metric, pairs in values.items()}
+
+
 def direction(values: np.ndarray) -> int | None:
     """Which loss has clearly larger values: 1 for IoU loss, -1 for BCE, 0 for neither, None below two pairs.
 

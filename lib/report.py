@@ -6,7 +6,7 @@ from html import escape
 from itertools import product
 from pathlib import Path
 
-from lib import InputError, batch, findings, paper, results, tables
+from lib import InputError, batch, findings, paper, plots, results, tables
 from lib.config import PROJECT
 from lib.results import Study
 
@@ -59,7 +59,11 @@ def write(study: Path) -> str:
             notebook, page = Path(folder) / "analysis.ipynb", Path(folder) / "report.html"
             _execute(study, notebook)
             page.write_text(html(notebook, f"IoU loss against BCE: {study.name}"), encoding="utf-8")
-            for path in (notebook, page):
+            picture = Path(folder) / "summary.png"
+            found = findings.differences(contents)
+            if all(map(len, found.values())):
+                plots.summary(found, findings.differences()).savefig(picture, dpi=160)
+            for path in filter(Path.exists, (notebook, page, picture)):
                 os.replace(path, study / path.name)
         written = csv_tables(contents)
         for name, table in written.items():

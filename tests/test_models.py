@@ -166,6 +166,16 @@ def test_weights_at_full_size():
 
 
 @pytest.mark.parametrize("model", models.ENCODERS)
+def test_summary_has_a_row_for_each_block_and_head_layer(model, networks):
+    network, rows = networks[model], models.summary(networks[model])
+    assert [row[0] for row in rows] == [f"block {n}" for n in range(1, 6)] + HEAD[model] + ["probabilities"]
+    assert sum(row[1] for row in rows) == len(network.layers)
+    assert sum(row[3] for row in rows) == sum(models.parameters(network)) == network.count_params()
+    assert [row[4] for row in rows] == ["frozen"] * 4 + ["trained"] * (len(rows) - 5) + [""]
+    assert rows[-1][2] == (64, 64, 1)
+
+
+@pytest.mark.parametrize("model", models.ENCODERS)
 def test_preprocess_is_bgr_less_the_imagenet_mean_on_a_copy(model, images):
     before = images.copy()
     found = models.preprocess(model, images)

@@ -1,0 +1,24 @@
+"""The numbers of lib/ on every backend of Keras that is installed, not only on the one that the tests run on."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+OTHERS = [backend for backend in ("tensorflow", "jax", "torch")
+          if importlib.util.find_spec(backend) and backend != keras.backend.backend()]
+TESTS = ("test_losses.py", "test_models.py", "test_training.py")
+CHOSEN = "by_hand or equations or any_logit or upsampling or recomputed"
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_losses_upsampling_and_training_on_another_backend(backend):
+    """Hand-computed losses, gradients, the up-sampling layer, and one tiny run with its scores."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-k", CHOSEN, *TESTS], cwd=Path(__file__).parent,
+                          env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout and "skipped" not in done.stdout

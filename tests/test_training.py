@@ -1,0 +1,251 @@
+"""lib/training.py: one tiny training, its files and its scores recomputed; early stopping; the cache; refusals."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from lib import InputError, losses, metrics, models, results, training
+from lib.config import PROJECT
+
+
+@pytest.fixture(scope="module")
+def task(tiny, faces):
+    return training.load_task(tiny)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, task, tmp_path_factory):
+    """One run of `tiny`: (folder, record, network with its best weights)."""
+    folder, network = tmp_path_factory.mktemp("study") / tiny.run_id, training.build(tiny)
+    return folder, training.run(tiny, folder, network, task), network
+
+
+def weights(network):
+    return [keras.ops.convert_to_numpy(weight) for weight in network.weights]
+
+
+# ---- the data of a run ------------------------------------------------------------------------------------
+
+def test_the_task_describes_its_data(tiny, task):
+    about = task.describe()
+    assert about["counts"] == {"train": 16, "validation": 2, "test": 2} and about["images"] == 20
+    assert about["scaled"] and not about["official"] and about["note"] and len(about["digest"]) == 64
+    labels = task.dataset.labels[18:]
+    assert about["positive_share"] == pytest.approx((labels == training.data.FACE).mean(), abs=1e-6)
+
+
+def test_batches_hold_each_image_once_and_are_reshuffled_from_the_seed(tiny, task):
+    def epoch(batches):
+        return np.concatenate([batches[step][0] for step in range(len(batches))])[:, 0]
+    numbers = np.arange(20)[:, None]  # features that are the number of their image
+    one, same, other, fixed = (training.Batches(task, slice(0, 10), "bfcn32s", numbers, 4, seed)
+                               for seed in (0, 0, 1, None))
+    assert len(one) == 3 and [len(one[step][0]) for step in range(3)] == [4, 4, 2]
+    first = epoch(one)
+    np.testing.assert_array_equal(np.sort(first), np.arange(10))
+    np.testing.assert_array_equal(first, epoch(same))
+    assert (first != epoch(other)).any()
+    np.testing.assert_array_equal(epoch(fixed), np.arange(10))
+    one.on_epoch_end()
+    assert (first != epoch(one)).any()
+    np.testing.assert_array_equal(np.sort(epoch(one)), np.arange(10))
+
+
+def test_batches_of_images_are_preprocessed_and_match_their_masks(task):
+    batches = training.Batches(task, task.split.validation, "bfcn32s", None, 4)
+    images, masks = batches[0]
+    rows = np.arange(20)[task.split.validation]
+    np.testing.assert_array_equal(images, models.preprocess("bfcn32s", task.dataset.images[rows]))
+    np.testing.assert_array_equal(masks, task.masks(rows))
+    assert images.dtype == "float32" and masks.shape == (2, 32, 32, 1)
+
+
+# ---- what a run writes ------------------------------------------------------------------------------------
+
+def test_a_run_writes_what_the_analysis_reads(tiny, trained):
+    folder, record, _ = trained
+    assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "per_image.csv", "probabilities.npz",
+                                                              "record.json"]
+    run = results.read_run(folder)
+    assert run.record == json.loads(json.dumps(record))  # what was returned is what was written
+    assert run.record["key"] == training.key(tiny)[0] and record["data"]["counts"]["test"] == 2
+    assert record["epochs_run"] == 2 and record["best_epoch"] in (1, 2)
+    assert {"keras", "backend", "python", "numpy"} <= set(record["versions"])
+    np.testing.assert_array_equal(run.history["epoch"], [1, 2])
+    names = ("loss", "accuracy", "iou", "iou_soft")
+    assert set(run.history) == {"epoch", *names, *(f"val_{name}" for name in names)}
+    assert all(np.isfinite(column).all() for column in run.history.values())
+
+
+def test_the_scores_can_be_recomputed_from_the_predictions(task, trained):
+    """Thresholded scores exactly, IoU' within the rounding of the stored probabilities."""
+    run = results.read_run(trained[0])
+    probabilities, ids = run.probabilities()
+    assert probabilities.shape == (2, 32, 32) and probabilities.dtype == "uint8"
+    assert list(ids) == list(task.dataset.ids[18:]) == list(run.per_image["id"])
+    masks = task.masks(task.split.test)
+    counts = metrics.confusion(masks, probabilities[..., None] > 127)
+    for name, found in counts._asdict().items():
+        np.testing.assert_array_equal(found, run.per_image[name], err_msg=name)
+    assert run.record["scores"]["accuracy"] == counts.accuracy.mean()
+    assert run.record["scores"]["iou"] == counts.iou.mean()
+    assert run.record["scores"]["iou_pooled"] == counts.pooled().iou[0]
+    soft, _ = metrics.score(masks, probabilities[..., None] / 255)
+    assert run.record["scores"]["iou_soft"] == pytest.approx(soft["iou_soft"], abs=1 / 255)
+
+
+def test_the_scores_can_be_recomputed_from_the_values_per_image(trained):
+    run = results.read_run(trained[0])
+    for name in ("accuracy", "iou", "iou_soft"):
+        assert run.record["scores"][name] == run.per_image[name].mean(), name
+
+
+def test_the_network_that_is_left_is_the_one_that_was_scored(tiny, task, trained):
+    run, network = results.read_run(trained[0]), trained[2]
+    found = network.predict(models.preprocess(tiny.model, task.dataset.images[task.split.test]), verbose=0)
+    stored = run.probabilities()[0] / 255
+    np.testing.assert_allclose(found[..., 0], stored, atol=1 / 510 + 1e-5)
+
+
+def test_training_left_the_frozen_part_as_it_was(tiny, trained):
+    """And moved the rest."""
+    for before, after in zip(training.build(tiny).layers, trained[2].layers):
+        for old, new in zip(before.get_weights(), after.get_weights()):
+            assert (old == new).all() == (not after.trainable), after.name
+
+
+def test_same_seed_same_result(tiny, task, trained, tmp_path):
+    """Bit for bit, with a network of its own; another seed gives other weights."""
+    folder, record, network = trained
+    again = training.build(tiny)
+    repeated = training.run(tiny, tmp_path / tiny.run_id, again, task)
+    for name in ("history.csv", "per_image.csv"):
+        assert (folder / name).read_bytes() == (tmp_path / tiny.run_id / name).read_bytes()
+    np.testing.assert_array_equal(results.read_run(tmp_path / tiny.run_id).probabilities()[0],
+                                  results.read_run(folder).probabilities()[0])
+    for one, two in zip(weights(network), weights(again)):
+        np.testing.assert_array_equal(one, two)
+    assert repeated["scores"] == record["scores"] and repeated["key"] == record["key"]
+    other = training.build(replace(tiny, seed=1))
+    assert (other.get_layer("fc6").get_weights()[0] != training.build(tiny).get_layer("fc6").get_weights()[0]).any()
+
+
+# ---- cached features --------------------------------------------------------------------------------------
+
+def test_cached_features_do_not_change_the_training(tiny, task, trained):
+    """The same history and weights, bit for bit, as without the cache."""
+    network = training.build(tiny)
+    history, _ = training.fit(replace(tiny, cache_features=False), network, task)
+    with_cache = results.read_run(trained[0]).history
+    for name, expected in history.items():
+        np.testing.assert_array_equal(with_cache[name], expected, err_msg=name)
+    for one, two in zip(weights(trained[2]), weights(network)):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_frozen_part_is_in_inference_mode_during_training_too(tiny, task):
+    """So that features can be cached: frozen batch normalisation uses its stored statistics."""
+    frozen, trained_half = models.halves(training.build(replace(tiny, model="fcresnet")), 1)
+    images = models.preprocess("fcresnet", task.dataset.images[:4])
+    features = frozen(images, training=False)
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (features, frozen(images, training=True))))
+    inference, training_mode = (keras.ops.convert_to_numpy(trained_half(features, training=t)) for t in (False, True))
+    assert (inference != training_mode).any()  # res5 is trained, and so uses the batch's statistics
+
+
+def test_features_are_computed_once(tiny, task, cache, monkeypatch):
+    frozen, _ = models.halves(training.build(tiny), tiny.trainable_blocks)
+    first = training.features(tiny, task, frozen)
+    assert first.shape == (20, 2, 2, 64) and first.dtype == "float32" and not first.flags.writeable
+    expected = frozen.predict(models.preprocess(tiny.model, task.dataset.images), verbose=0)
+    np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(models, "preprocess", None)  # would be needed to compute them again
+    np.testing.assert_array_equal(training.features(replace(tiny, loss="bce", hair=True), task, frozen), first)
+
+
+def test_features_depend_on_the_frozen_weights(tiny, task, cache):
+    one, two = (models.halves(training.build(replace(tiny, seed=seed)), 1)[0] for seed in (0, 1))
+    assert (training.features(tiny, task, one) != training.features(tiny, task, two)).any()
+
+
+# ---- stopping ---------------------------------------------------------------------------------------------
+
+class Ruin(keras.callbacks.Callback):
+    """Makes every epoch but the first predict nothing, which RMSprop's steps of 0.001 cannot undo."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.get_layer("score").bias.assign([60.0 if epoch == 0 else -60.0])
+
+
+def test_training_stops_after_patience_with_the_best_weights(tiny, task):
+    """The first epoch predicts face everywhere, those after it nowhere."""
+    config, network = replace(tiny, epochs=10, patience=3), training.build(tiny)
+    history, outcome = training.fit(config, network, task, [Ruin()])
+    assert outcome["epochs_run"] == 4 and outcome["best_epoch"] == 1
+    assert history["epoch"] == [1, 2, 3, 4] and history["val_iou"][1:] == [0, 0, 0]
+    probabilities = outcome["predict"](task.split.validation)
+    score, _ = metrics.score(task.masks(task.split.validation), probabilities)
+    assert score["iou"] == pytest.approx(history["val_iou"][0], rel=1e-6) and score["iou"] > 0
+    best = network.predict(models.preprocess(config.model, task.dataset.images[task.split.validation]), verbose=0)
+    np.testing.assert_allclose(best, probabilities, atol=1e-6)
+
+
+def test_the_best_weights_are_restored_when_the_epochs_run_out(tiny, task):
+    config, network = replace(tiny, epochs=2, patience=5), training.build(tiny)
+    history, outcome = training.fit(config, network, task, [Ruin()])
+    assert outcome["epochs_run"] == 2 and outcome["best_epoch"] == 1 and history["val_iou"][1] == 0
+    score, _ = metrics.score(task.masks(task.split.validation), outcome["predict"](task.split.validation))
+    assert score["iou"] == pytest.approx(history["val_iou"][0], rel=1e-6)
+
+
+def test_a_monitored_loss_is_to_fall(tiny, task):
+    history, outcome = training.fit(replace(tiny, monitor="val_loss", loss="bce"), training.build(tiny), task)
+    assert history["val_loss"].index(min(history["val_loss"])) + 1 == outcome["best_epoch"]
+    assert history["val_loss"][0] != history["val_loss"][1]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch):
+    class NoNumber(losses.IoULoss):
+        def call(self, y_true, y_pred):
+            return super().call(y_true, y_pred) * float("nan")
+    monkeypatch.setitem(losses.LOSSES, "iou", NoNumber)
+    with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan at step 1 .*lower learning_rate"):
+        training.run(tiny, tmp_path / tiny.run_id, task=task)
+    assert not (tmp_path / tiny.run_id / "record.json").exists()
+
+
+# ---- where a run writes -----------------------------------------------------------------------------------
+
+def test_an_earlier_run_is_set_aside_never_overwritten(tiny, trained, tmp_path):
+    folder = tmp_path / tiny.run_id
+    folder.mkdir()
+    (folder / "record.json").write_text("an earlier run")
+    training.claim(folder)
+    assert folder.is_dir() and not any(folder.iterdir())
+    assert [path.read_text() for path in tmp_path.rglob("record.json")] == ["an earlier run"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/run: cannot be written .*choose another output folder"):
+        training.run(tiny, tmp_path / "file" / "run")
+
+
+# ---- full size ----------------------------------------------------------------------------------------------
+
+def test_a_step_at_224_pixels_does_not_abort():
+    """At this size the gradient of Keras' transposed convolution kills the process with TensorFlow on a CPU."""
+    script = ("import keras, numpy as np\n"
+              "from lib import losses, models\n"
+              "network = models.build('bfcn32s', 224, 0.125, 8, 'none', 0)\n"
+              "network = keras.Model(network.input, network.get_layer('logits').output)\n"
+              "network.compile('rmsprop', losses.IoULoss())\n"
+              "x = np.zeros((20, 224, 224, 3), 'float32')\n"
+              "print('loss', float(network.train_on_batch(x, x[..., :1])))\n")
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("loss "), done.stderr[-2000:]
