@@ -1,4 +1,4 @@
-"""lib/metrics.py: confusion matrices by hand, the rules for empty masks, per image against pooled, rounding."""
+"""lib/metrics.py: confusion matrices by hand, rules for empty masks, per image against pooled, rounding."""
 
 import keras
 import numpy as np
@@ -76,7 +76,8 @@ def test_keras_metrics_agree_with_the_scores():
     labels[1] = 0  # false positives only
     _, per_image = score(labels, 1 / (1 + np.exp(-logits)))
     for name in ("accuracy", "iou", "iou_soft"):
-        found = keras.ops.convert_to_numpy(getattr(metrics, name)(labels, keras.ops.convert_to_tensor(logits)))
+        found = getattr(metrics, name)(labels, keras.ops.convert_to_tensor(logits))
+        found = keras.ops.convert_to_numpy(found)
         np.testing.assert_allclose(found, per_image[name], rtol=1e-5, err_msg=name)
     keras_mean = keras.metrics.MeanMetricWrapper(metrics.iou)
     for part in (slice(0, 4), slice(4, 7)):  # batches of different sizes: still the mean over images

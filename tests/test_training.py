@@ -1,4 +1,4 @@
-"""lib/training.py: one tiny training, its files and its scores recomputed; early stopping; the cache; refusals."""
+"""lib/training.py: one tiny training, its files, its scores recomputed; stopping; the cache; refusals."""
 
 import json
 import subprocess
@@ -69,8 +69,8 @@ def test_batches_of_images_are_preprocessed_and_match_their_masks(task):
 
 def test_a_run_writes_what_the_analysis_reads(tiny, trained):
     folder, record, _ = trained
-    assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "per_image.csv", "probabilities.npz",
-                                                              "record.json"]
+    assert {path.name for path in folder.iterdir()} == {"history.csv", "per_image.csv", "probabilities.npz",
+                                                        "record.json"}
     run = results.read_run(folder)
     assert run.record == json.loads(json.dumps(record))  # what was returned is what was written
     assert run.record["key"] == training.key(tiny)[0] and record["data"]["counts"]["test"] == 2
@@ -131,8 +131,8 @@ def test_same_seed_same_result(tiny, task, trained, tmp_path):
     for one, two in zip(weights(network), weights(again)):
         np.testing.assert_array_equal(one, two)
     assert repeated["scores"] == record["scores"] and repeated["key"] == record["key"]
-    other = training.build(replace(tiny, seed=1))
-    assert (other.get_layer("fc6").get_weights()[0] != training.build(tiny).get_layer("fc6").get_weights()[0]).any()
+    one, other = (training.build(replace(tiny, seed=seed)).get_layer("fc6").get_weights()[0] for seed in (0, 1))
+    assert (one != other).any()
 
 
 # ---- cached features --------------------------------------------------------------------------------------
@@ -154,8 +154,8 @@ def test_the_frozen_part_is_in_inference_mode_during_training_too(tiny, task):
     images = models.preprocess("fcresnet", task.dataset.images[:4])
     features = frozen(images, training=False)
     np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (features, frozen(images, training=True))))
-    inference, training_mode = (keras.ops.convert_to_numpy(trained_half(features, training=t)) for t in (False, True))
-    assert (inference != training_mode).any()  # res5 is trained, and so uses the batch's statistics
+    logits = [keras.ops.convert_to_numpy(trained_half(features, training=mode)) for mode in (False, True)]
+    assert (logits[0] != logits[1]).any()  # res5 is trained, and so uses the batch's statistics
 
 
 def test_features_are_computed_once(tiny, task, cache, monkeypatch):
@@ -165,7 +165,8 @@ def test_features_are_computed_once(tiny, task, cache, monkeypatch):
     expected = frozen.predict(models.preprocess(tiny.model, task.dataset.images), verbose=0)
     np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-5)
     monkeypatch.setattr(models, "preprocess", None)  # would be needed to compute them again
-    np.testing.assert_array_equal(training.features(replace(tiny, loss="bce", hair=True), task, frozen), first)
+    other_run = replace(tiny, loss="bce", hair=True)
+    np.testing.assert_array_equal(training.features(other_run, task, frozen), first)
 
 
 def test_features_depend_on_the_frozen_weights(tiny, task, cache):
@@ -191,7 +192,8 @@ def test_training_stops_after_patience_with_the_best_weights(tiny, task):
     probabilities = outcome["predict"](task.split.validation)
     score, _ = metrics.score(task.masks(task.split.validation), probabilities)
     assert score["iou"] == pytest.approx(history["val_iou"][0], rel=1e-6) and score["iou"] > 0
-    best = network.predict(models.preprocess(config.model, task.dataset.images[task.split.validation]), verbose=0)
+    images = models.preprocess(config.model, task.dataset.images[task.split.validation])
+    best = network.predict(images, verbose=0)
     np.testing.assert_allclose(best, probabilities, atol=1e-6)
 
 
@@ -214,7 +216,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
         def call(self, y_true, y_pred):
             return super().call(y_true, y_pred) * float("nan")
     monkeypatch.setitem(losses.LOSSES, "iou", NoNumber)
-    with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan at step 1 .*lower learning_rate"):
+    with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan at step 1 .*learning_rate"):
         training.run(tiny, tmp_path / tiny.run_id, task=task)
     assert not (tmp_path / tiny.run_id / "record.json").exists()
 
@@ -236,10 +238,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tiny, tmp_pa
         training.run(tiny, tmp_path / "file" / "run")
 
 
-# ---- full size ----------------------------------------------------------------------------------------------
+# ---- full size ------------------------------------------------------------------------------------------
 
 def test_a_step_at_224_pixels_does_not_abort():
-    """At this size the gradient of Keras' transposed convolution kills the process with TensorFlow on a CPU."""
+    """At this size the gradient of Keras' transposed convolution aborts TensorFlow on a CPU."""
     script = ("import keras, numpy as np\n"
               "from lib import losses, models\n"
               "network = models.build('bfcn32s', 224, 0.125, 8, 'none', 0)\n"
