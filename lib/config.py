@@ -33,13 +33,13 @@ class Config:
     hair: bool = False
     loss: str = "iou"
     data: str = "synthetic"
-    synthetic_images: int = 240
+    synthetic_images: int = 200
     image_size: int = 128
     encoder_width: float = 0.25
     fc_units: int = 64
     encoder_weights: str = "demo"
     trainable_blocks: int = 1
-    epochs: int = 10
+    epochs: int = 8
     batch_size: int = 10
     patience: int = 4
     learning_rate: float = 0.0005

@@ -113,7 +113,7 @@ def cache_root(cache: str | Path | None = None) -> Path:
 # ---- digests -----------------------------------------------------------------------------------------------
 
 def digest(name: str, root: str | Path | None = None, cache: str | Path | None = None,
-           synthetic_images: int = 240, synthetic_seed: int = 0) -> str:
+           synthetic_images: int = 200, synthetic_seed: int = 0) -> str:
     """Hexadecimal SHA-256 digest of the content of a data set, without decoding it; part of every run's key.
 
     Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
@@ -163,7 +163,7 @@ def _content(name: str, containers: list[Container]) -> list:
 # ---- the cache ---------------------------------------------------------------------------------------------
 
 def load(name: str, image_size: int, root: str | Path | None = None, cache: str | Path | None = None,
-         synthetic_images: int = 240, synthetic_seed: int = 0) -> Dataset:
+         synthetic_images: int = 200, synthetic_seed: int = 0) -> Dataset:
     """Data set `name` at image_size x image_size pixels, decoded on the first call only, memory-mapped.
 
     The cache folder `<cache>/<name>-<size>px-<digest>/` is written beside its place under a lock and then
