@@ -31,7 +31,7 @@ caption {{ text-align: left; font-weight: 600; padding: 0.3rem 0; }}
 th, td {{ padding: 0.2rem 0.4rem; text-align: right; border-bottom: 1px solid #e0e0e0; }}
 th {{ vertical-align: bottom; font-weight: 600; }}
 th:first-child, td:first-child {{ text-align: left; white-space: nowrap; }}
-table tfoot td {{ color: #555; border: 0; white-space: normal; }}
+tfoot td, tfoot td:first-child {{ color: #555; border: 0; white-space: normal; }}
 </style>
 </head>
 <body>
