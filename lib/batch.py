@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lib import InputError
 from lib.config import NOTEBOOK, Config
 from lib.results import set_aside
 
@@ -153,18 +154,23 @@ def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str
 
     with contextlib.ExitStack() as stack:
         if scheduler:
-            client = stack.enter_context(Client(scheduler, timeout=30))
+            try:
+                client = stack.enter_context(Client(scheduler, timeout=30))
+            except (OSError, ValueError) as error:
+                raise InputError(f"--scheduler: no Dask scheduler answers at {scheduler} ({_one_line(error)}); give an "
+                                 "address such as tcp://host:8786") from error
             threads = 1
         else:
             cluster = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
-                                                       memory_limit=0, dashboard_address=":0"))
+                                                       memory_limit=0, dashboard_address="127.0.0.1:0"))
             client = stack.enter_context(Client(cluster))
             threads = max(1, cores() // workers)
         futures = {client.submit(execute, config, study, threads, pure=False, retries=1): config
                    for config in configs}
         for future in as_completed(list(futures)):
             try:
-                done(future.result())
+                outcome = future.result()
             except Exception as failure:  # the worker itself was lost, twice
-                done({"run_id": futures[future].run_id, "seconds": 0.0,
-                      "error": f"{type(failure).__name__}: {_one_line(failure)}"})
+                outcome = {"run_id": futures[future].run_id, "seconds": 0.0,
+                           "error": f"{type(failure).__name__}: {_one_line(failure)}"}
+            done(outcome)

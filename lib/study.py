@@ -9,7 +9,7 @@ A run is done when its record stands in `<out>/<run_id>/` under the key of its p
 
 import argparse
 import fnmatch
-import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lib import InputError, batch, data, paper
+from lib import InputError, batch, data
 from lib.config import PROJECT, Config, key, read_yaml, resolve
 from lib.results import SUPERSEDED, read_run
 
@@ -116,7 +116,7 @@ def estimate(planned: list[Planned], workers: int) -> str:
     if done:
         rate, basis = sum(work[id(p)] for p in done) / sum(p.seconds for p in done), "the runs that are done"
     else:
-        rate, basis = measured_rate() * workers / batch.cores(), "this CPU's matrix product and 40 epochs a run"
+        rate, basis = measured_rate() / workers, "this CPU's matrix product, 20 epochs before the patience"
     seconds = sum(work[id(p)] for p in todo) / rate / workers + 10 * len(todo) / workers
     return (f"{len(todo)} of {len(planned)} runs to do, roughly {duration(seconds)} with {workers} at a time "
             f"(estimated from {basis})")
@@ -170,6 +170,8 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
     except OSError as error:
         raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
     with lock:
+        if not scheduler:  # nobody else is at work here: these are remains of runs that were cut off
+            shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
         planned = plan(configs, study)
         todo = [p.config for p in planned if force or p.state != "done"]
         for stale in (p for p in planned if p.state == "stale"):

@@ -197,6 +197,9 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
         "weights": {"trainable": trainable, "frozen": frozen}, "data": task.describe(), "versions": versions(),
         "key": filed_under, "key_parts": parts}
     record["seconds"] = {phase: round(seconds, 3) for phase, seconds in record["seconds"].items()}
+    if (folder / "record.json").exists():  # only now that the new run is complete
+        set_aside(folder)
+        folder.mkdir()
     _write_csv(folder / "history.csv", history)
     _write_csv(folder / "per_image.csv", {"id": ids, **per_image})
     np.savez_compressed(folder / "probabilities.npz", probabilities=metrics.quantise(probabilities[..., 0]), ids=ids)
@@ -207,10 +210,8 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
 
 
 def claim(folder: Path) -> None:
-    """Makes `folder`, sets an earlier run in it aside, and checks that files can be written. Raises InputError."""
+    """Makes `folder` and checks that files can be written there. Raises InputError."""
     try:
-        if (folder / "record.json").exists():
-            set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
         (folder / ".writable").unlink()

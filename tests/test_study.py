@@ -133,6 +133,11 @@ def test_bad_input_gets_one_sentence(arguments, words):
         assert word in called.stderr
 
 
+def test_a_scheduler_that_does_not_answer(tmp_path):
+    with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
+        study.run(tiny(RUN + "iou"), tmp_path, workers=1, scheduler="nonsense")
+
+
 def test_the_file_with_a_bad_parameter_is_named(tmp_path, monkeypatch):
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "demo.yaml").write_text("learning_rate: 1e-4\n")

@@ -223,13 +223,18 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
 
 # ---- where a run writes -----------------------------------------------------------------------------------
 
-def test_an_earlier_run_is_set_aside_never_overwritten(tiny, trained, tmp_path):
+def test_an_earlier_run_is_set_aside_by_a_complete_one_only(tiny, task, tmp_path):
     folder = tmp_path / tiny.run_id
     folder.mkdir()
     (folder / "record.json").write_text("an earlier run")
     training.claim(folder)
-    assert folder.is_dir() and not any(folder.iterdir())
-    assert [path.read_text() for path in tmp_path.rglob("record.json")] == ["an earlier run"]
+    with pytest.raises(InputError):
+        training.run(replace(tiny, encoder_weights="/nowhere/weights.h5"), folder, task=task)
+    assert (folder / "record.json").read_text() == "an earlier run"
+    training.run(replace(tiny, epochs=1), folder, task=task)
+    kept = [path for path in tmp_path.rglob("record.json") if path.parent != folder]
+    assert len(kept) == 1 and kept[0].read_text() == "an earlier run"
+    assert results.read_run(folder).record["epochs_run"] == 1
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(tiny, tmp_path):
