@@ -118,8 +118,8 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
 
     Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
     differ). It is kept in the cache under the paths, sizes and modification times of the files, and so
-    computed once. For synthetic faces it is derived from their number, their seed and the source of
-    lib/synthetic.py.
+    computed once. For synthetic faces it is derived from their number, their seed and the source
+    of the modules that draw them.
     Raises InputError as `load` does.
     """
     facts(name)

@@ -48,10 +48,17 @@ def test_every_profile_plans_32_different_runs(profile):
 def test_profile_paper_is_table_2():
     from lib import paper
     config = study.configurations("paper")[0]
-    assert (config.epochs, config.batch_size, config.patience, config.learning_rate) == (1000, 100, 20, 1e-4)
+    table_2 = {"epochs": 1000, "batch_size": 100, "patience": 20, "learning_rate": 1e-4}
+    assert table_2.items() <= paper.PARAMETERS.items()
+    assert {name: getattr(config, name) for name in table_2} == table_2
     assert (config.image_size, config.encoder_width, config.fc_units) == (224, 1.0, 4096)
     assert config.encoder_weights == "imagenet" and config.trainable_blocks == 1
-    assert paper.PARAMETERS  # the tables' own data
+
+
+def test_the_splits_are_table_1():
+    from lib import data, paper
+    assert paper.SPLITS == {(name, size): counts for name, facts in data.DATASETS.items()
+                            for size, counts in facts.splits.items()}
 
 
 def test_plan_of_the_paper_needs_no_data(tmp_path):
