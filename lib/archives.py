@@ -32,6 +32,10 @@ class Container:
         return sorted(file for file in self.path.rglob("*")
                       if file.is_file() and not file.name.startswith("."))
 
+    def place(self, name: str) -> str:
+        """Where the file `name` is, for messages."""
+        return f"{self.path / name}" if self.path.is_dir() else f"{self.path}: {name}"
+
     def names(self) -> list[str]:
         """Names of all regular files. Raises InputError if the archive is corrupt."""
         if self.path.is_dir():

@@ -21,8 +21,9 @@ FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use, a container's quota respected."""
+    from dask.system import cpu_count
+    return cpu_count()
 
 
 def gpus() -> list[str]:
@@ -66,7 +67,8 @@ def kernel_manager(environment: dict[str, str], log: Path) -> type:
     class LoggingKernelManager(AsyncKernelManager):
         async def start_kernel(self, **options):
             with open(log, "ab") as file:
-                options["extra_arguments"] = [*options.get("extra_arguments", ()), "--IPKernelApp.capture_fd_output=False"]
+                options["extra_arguments"] = [*options.get("extra_arguments", ()),
+                                              "--IPKernelApp.capture_fd_output=False"]
                 await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
 
     return LoggingKernelManager

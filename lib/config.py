@@ -1,7 +1,7 @@
 """The configuration of a run: its parameters, where they are checked, and the key a run is filed under."""
 
-import difflib
 import ast
+import difflib
 import hashlib
 import json
 import math
@@ -124,7 +124,8 @@ def read_yaml(path: Path) -> dict:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such parameter file; params/ lists them") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); correct the file") from error
+        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); "
+                         "correct the file") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no parameters; write one `name: value` on each line")
     return content
@@ -155,16 +156,25 @@ def key(config: Config) -> tuple[str, dict[str, str]]:
     Raises:
         InputError: the data are missing (see `data.digest`).
     """
-    params = {name: value for name, value in asdict(config).items() if name != "data"}  # the data's digest counts
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    parts = key_parts(config) | {"data": data.digest(**config.dataset_arguments())}
+    return _digest(json.dumps(parts, sort_keys=True).encode()), parts
+
+
+def key_parts(config: Config) -> dict[str, str]:
+    """Digests of the parameters, the notebook and the code: the parts of the key that need no data.
+
+    The content of data and of weights files counts, not where they lie.
+    """
+    params = {name: value for name, value in asdict(config).items() if name != "data"}
     code = b"".join((PROJECT / "lib" / f"{module}.py").read_bytes() for module in CODE)
     if config.encoder_weights == "demo":
         code += b"".join(path.read_bytes() for path in sorted((PROJECT / "lib" / "weights").glob("*.h5")))
-    parts = {"parameters": _digest(json.dumps(params, sort_keys=True).encode()),
-             "notebook": _digest(json.dumps([c["source"] for c in cells if c["cell_type"] == "code"]).encode()),
-             "code": _digest(code),
-             "data": data.digest(**config.dataset_arguments())}
-    return _digest(json.dumps(parts, sort_keys=True).encode()), parts
+    elif (weights := PROJECT / Path(config.encoder_weights).expanduser()).is_file():
+        params["encoder_weights"] = _digest(weights.read_bytes())
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    return {"parameters": _digest(json.dumps(params, sort_keys=True).encode()),
+            "notebook": _digest(json.dumps([c["source"] for c in cells if c["cell_type"] == "code"]).encode()),
+            "code": _digest(code)}
 
 
 def _digest(content: bytes) -> str:

@@ -214,6 +214,15 @@ def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
     return found
 
 
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Raises InputError if `needed` bytes do not fit beside `folder`: a memory map on a full disk kills the
+    process without a message."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(f"the cache folder {folder.parent} has {free:,} bytes free but {what} needs "
+                         f"{needed:,}: make room or set IOU_STUDY_CACHE")
+
+
 def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int) -> Path:
     """The folder with n synthetic faces in the layout of data set `name`, drawn if it is missing."""
     from lib import synthetic
@@ -226,10 +235,7 @@ def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: 
 def _write(name: str, containers: list[Container], size: int, folder: Path) -> None:
     """Decode into `folder`: images.npy, labels.npy and, last, meta.json."""
     pictures = LISTERS[name](containers)
-    needed, free = len(pictures) * size * size * 4, shutil.disk_usage(folder).free
-    if needed > free:  # a memory map on a full disk kills the process without a message
-        raise InputError(f"the cache folder {folder.parent} has {free:,} bytes free but {facts(name).title} "
-                         f"at {size} pixels needs {needed:,}: make room or set IOU_STUDY_CACHE")
+    check_space(folder, len(pictures) * size * size * 4, f"{facts(name).title} at {size} pixels")
     shape = (len(pictures), size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (*shape, 3))
     labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, shape)

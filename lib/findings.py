@@ -87,10 +87,12 @@ def completeness(study: Study) -> str:
              f"{len(results.pairs(study))} of {len(paper.CELLS)} cells."]
     if missing:
         lines.append("Missing: " + ", ".join(f"`{run_id}`" for run_id in missing) + ".")
-    capped = [run for run in study.values() if run.record["epochs_run"] >= run.record["params"].get("epochs", np.inf)]
+    capped = [run for run in study.values()
+              if run.record["epochs_run"] >= run.record["params"].get("epochs", np.inf)]
     if capped:
-        lines.append(f"**{len(capped)} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: they may "
-                     "not have converged, so a difference can be one of speed; raise the parameter `epochs` to know.")
+        lines.append(f"**{len(capped)} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
+                     "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
+                     "to know.")
     if study.problems:
         lines.append("\n".join(["Folders passed over:", "", *(f"- {problem}" for problem in study.problems)]))
     return "\n\n".join(lines)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from lib import InputError
@@ -136,6 +136,9 @@ def _picture(name: str, data: bytes) -> Image.Image:
         return image
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: truncated or corrupt, its {len(data):,} bytes are no JPEG, PPM or PNG "
+                         "picture: get the file again") from error
     except Exception as error:  # foreign bytes: Pillow's decoders raise many types
         raise InputError(f"{name}: the picture is truncated or corrupt ({error}): "
                          "get the file again") from error
@@ -165,7 +168,7 @@ def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tup
         row, column = np.argwhere(labels == 255)[0]
         colour = tuple(int(channel) for channel in rgb[row, column])
         raise InputError(f"{name}: the colour {colour} at row {row}, column {column} is no label, only "
-                         " pure red (hair), green (face) and blue (background) are: get the file again")
+                         "pure red (hair), green (face) and blue (background) are: get the file again")
     return _shrink(labels, size), (codes.shape[1], codes.shape[0])
 
 
@@ -221,22 +224,24 @@ def read_lfw(containers: list[Container], pictures: list[Picture], images: np.nd
     def one(decode: Callable, row: int, name: str, data: bytes) -> tuple[int, np.ndarray, tuple[int, int]]:
         return row, *decode(name, data, size)
 
-    tasks = ((decode_lfw_label, label_rows[name], name, data)
+    tasks = ((decode_lfw_label, label_rows[name], containers[1].place(name), data)
              for name, data in containers[1].read(label_rows))
     for row, label, original in _parallel(one, tasks, len(pictures), "LFW labels"):
         labels[row], sizes[row] = label, original
-    tasks = ((decode_image, image_rows[name], name, data)
+    tasks = ((decode_image, image_rows[name], containers[0].place(name), data)
              for name, data in containers[0].read(image_rows))
     for row, image, original in _parallel(one, tasks, len(pictures), "LFW images"):
         if original != sizes[row]:
-            raise InputError(_other_size(pictures[row].labels[0], sizes[row], pictures[row].image, original))
+            raise InputError(_other_size(containers[1].place(pictures[row].labels[0]), sizes[row],
+                                         pictures[row].image, original))
         images[row] = image
 
 
 def read_helen(containers: list[Container], pictures: list[Picture], images: np.ndarray,
                labels: np.ndarray) -> None:
     """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
-    members = containers[0].read([name for picture in pictures for name in (picture.image, *picture.labels)])
+    wanted = [name for picture in pictures for name in (picture.image, *picture.labels)]
+    members = ((containers[0].place(name), data) for name, data in containers[0].read(wanted))
     tasks = ((picture, [next(members) for _ in range(12)], images.shape[1]) for picture in pictures)
     for row, (image, label) in enumerate(_parallel(decode_helen, tasks, len(pictures), "HELEN")):
         images[row], labels[row] = image, label

@@ -126,7 +126,7 @@ def weights_path(model, weights):
     """The file that `encoder_weights` stands for: the shipped one for "demo", else the path itself, checked."""
     if weights == "demo":
         return WEIGHTS / f"{ENCODERS[model][0].lower()}-quarter.weights.h5"
-    path = Path(weights).expanduser()
+    path = WEIGHTS.parent.parent / Path(weights).expanduser()  # a relative path starts at the project's folder
     if not path.is_file():
         raise InputError(f"encoder_weights: no file {path}; use imagenet, demo, none or the path of a weights file")
     if path.suffix not in (".h5", ".hdf5"):

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lib import InputError, batch, data
-from lib.config import PROJECT, Config, key, read_yaml, resolve
+from lib.config import PROJECT, Config, key, key_parts, read_yaml, resolve
 from lib.results import SUPERSEDED, read_run
 
 PARAMS = PROJECT / "params"
@@ -74,16 +74,14 @@ def state(config: Config, study: Path) -> Planned:
             record = read_run(folder).record
         except InputError as error:
             return Planned(config, "stale", str(error))
+        detail = f"IoU {record['scores']['iou']:.4f}, {record['epochs_run']} epochs"
         try:
-            expected, parts = key(config)
+            parts = key(config)[1]
         except InputError as error:
-            return Planned(config, "done", f"its data cannot be checked: {error}", record["seconds"]["total"])
-        if record["key"] == expected:
-            detail = f"IoU {record['scores']['iou']:.4f}, {record['epochs_run']} epochs"
-            return Planned(config, "done", detail, record["seconds"]["total"])
-        old = record.get("key_parts", {})
-        return Planned(config, "stale", "was run with other " + ", ".join(
-            part for part in parts if parts[part] != old.get(part)))
+            parts, detail = key_parts(config), f"its data cannot be checked: {error}"
+        if changed := [part for part in parts if parts[part] != record.get("key_parts", {}).get(part)]:
+            return Planned(config, "stale", "was run with other " + ", ".join(changed))
+        return Planned(config, "done", detail, record["seconds"]["total"])
     if failed.exists():
         return Planned(config, "failed", (failed / "error.txt").read_text(encoding="utf-8").strip()
                        + f" ({failed / batch.NOTEBOOK.name})")
@@ -177,6 +175,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
         for stale in (p for p in planned if p.state == "stale"):
             print(f"{stale.config.run_id} {stale.detail}: it runs again, the old one is kept in {SUPERSEDED}/")
         print(f"{study}: {len(planned) - len(todo)} runs are done, {len(todo)} to do", flush=True)
+        decode(todo)
         failures = []
         with tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=not todo) as bar:
             def done(outcome):
@@ -194,6 +193,16 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
                 batch.execute_all(todo, study, min(workers, len(todo)), scheduler, done)
         print(f"{len(todo) - len(failures)} runs finished, {len(failures)} failed", flush=True)
         return len(failures)
+
+
+def decode(configs: list[Config]) -> None:
+    """Decodes the data of these runs into the cache, so that corrupt files are reported once, before any run starts.
+
+    Synthetic faces are left to the runs, which draw both data sets at once.
+    """
+    for config in {(c.dataset, c.image_size): c for c in configs if c.data != "synthetic"}.values():
+        dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
+        data.split(len(dataset.ids), config.dataset, config.size)
 
 
 def show(planned: list[Planned], workers: int) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -106,6 +107,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
         return array if array.shape == shape else None
 
     def write(partial):
+        data.check_space(partial, 4 * math.prod(shape), f"the output of the frozen part of {config.model}")
         array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
         for start in range(0, shape[0], ENCODE_BATCH):
             images = task.dataset.images[start:start + ENCODE_BATCH]
@@ -221,9 +223,10 @@ def claim(folder: Path) -> None:
 
 
 def versions() -> dict:
-    """Versions of what decides the numbers."""
+    """Versions of what decides the numbers, and the device that the backend computes on ("CPU:0", "cuda:0")."""
     backend = keras.backend.backend()
-    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine()}
+    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine(),
+             "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]}
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
         found[package] = metadata.version(package)
     return found

@@ -212,6 +212,17 @@ def test_the_key_counts_the_weights_a_run_starts_from(tiny):
     assert key(demo)[1]["code"] != key(tiny)[1]["code"]
 
 
+def test_the_content_of_a_weights_file_counts_not_its_place(tiny, tmp_path):
+    paths = [tmp_path / name for name in ("a.h5", "b.h5")]
+    for path in paths:
+        path.write_bytes(b"one")
+    configs = [replace(tiny, encoder_weights=str(path)) for path in paths]
+    assert configuration.key_parts(configs[0]) == configuration.key_parts(configs[1])
+    paths[1].write_bytes(b"other")
+    one, other = map(configuration.key_parts, configs)
+    assert {part for part in one if one[part] != other[part]} == {"parameters"}
+
+
 def test_the_key_of_missing_data_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         key(replace(tiny, data=str(tmp_path / "nothing")))

@@ -140,6 +140,39 @@ def test_bad_input_gets_one_sentence(arguments, words):
         assert word in called.stderr
 
 
+@pytest.mark.parametrize("damage, words", [
+    (lambda lfw: cut(lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg"), ["Lu_Ba_0001.jpg", "truncated or corrupt"]),
+    (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").write_bytes(b""), ["Lu_Ba_0001.jpg", "0 bytes"]),
+    (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").unlink(), ["Lu_Ba_0001.jpg", "is missing"]),
+    (lambda lfw: paint(lfw, (40, 40), (0, 255, 0)), ["Lu_Ba_0001.ppm", "40 x 40 pixels but its image"]),
+    (lambda lfw: paint(lfw, (250, 250), (9, 9, 9)), ["Lu_Ba_0001.ppm", "(9, 9, 9) at row 0, column 0 is no label"]),
+], ids=["truncated", "empty", "missing", "other size", "colour"])
+def test_corrupt_data_are_reported_once_before_anything_starts(tmp_path, monkeypatch, capsys, damage, words):
+    from PIL import Image
+    lfw = tmp_path / "data" / "lfw"
+    for folder, name, colour in (("lfw_funneled/Lu_Ba", "Lu_Ba_0001.jpg", "grey"),
+                                 ("parts_lfw_funneled_gt_images", "Lu_Ba_0001.ppm", (0, 255, 0))):
+        (lfw / folder).mkdir(parents=True)
+        Image.new("RGB", (250, 250), colour).save(lfw / folder / name)
+    damage(lfw)
+    monkeypatch.setattr(batch, "execute_all", lambda *arguments: pytest.fail("a run was started"))
+    arguments = ["run", "--profile", "small", "--only", "*-lfw-*", "--data", tmp_path / "data", "--out", tmp_path / "o"]
+    assert study.main([str(argument) for argument in arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1 and str(lfw) in message
+    for word in words:
+        assert word in message
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def paint(lfw, size, colour):
+    from PIL import Image
+    Image.new("RGB", size, colour).save(lfw / "parts_lfw_funneled_gt_images" / "Lu_Ba_0001.ppm")
+
+
 def test_a_scheduler_that_does_not_answer(tmp_path):
     with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
         study.run(tiny(RUN + "iou"), tmp_path, workers=1, scheduler="nonsense")
