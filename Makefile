@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
-.PHONY: setup study test lab bench lock clean
+.PHONY: setup study test browser lab bench lock clean
 .DEFAULT_GOAL := study
 
 setup: $(READY)
@@ -19,11 +20,18 @@ study: $(READY)  ## all 32 runs on the embedded default, the analysis and the re
 	$(BIN)/python -m lib.study run
 	$(BIN)/python -m lib.study report
 
-test: $(READY)
+test: $(READY) browser
 	$(BIN)/python -m pytest
 
-lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+browser:  ## Chromium for the browser tests; without it they are skipped
+	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1; then \
+	  if ! command -v apt-get >/dev/null; then echo "Chromium is missing: the browser tests will be skipped"; \
+	  elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && $(CHROMIUM); \
+	  else echo "installing Chromium with sudo"; sudo -n sh -c 'apt-get update -qq && $(CHROMIUM)' || \
+	    echo "Chromium is missing, install it with: sudo apt install chromium"; fi; fi
+
+lab: $(READY)  ## JupyterLab on the front page
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/index.ipynb
 
 bench: $(READY)  ## performance tables, written to outputs/bench
 	$(BIN)/python tests/bench.py

@@ -7,8 +7,7 @@ where its 95 % interval (Student's t over the cells) leaves out zero.
 
 import numpy as np
 
-from lib import InputError, data, paper, results, stats
-from lib.config import resolve
+from lib import InputError, inspection, paper, results, stats
 from lib.paper import Cell
 from lib.results import Run, Study
 from lib.tables import Table
@@ -196,27 +195,11 @@ def runs_table(study: Study) -> Table:
     return Table("Runs", columns, rows)
 
 
-def pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The run's test part, read again: images (n, s, s, 3) uint8 RGB, true masks (n, s, s) uint8, 0 or 1.
-
-    Raises:
-        InputError: if the data are not here, or are no longer those that the run saw.
-    """
-    config = resolve(run.record["params"])
-    dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
-    test = data.split(len(dataset.ids), config.dataset, config.size).test
-    same_ids = list(dataset.ids[test]) == run.per_image["id"].tolist()
-    if dataset.digest != run.record["data"].get("digest") or not same_ids:
-        raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
-                         "run saw; restore them or run it again")
-    return dataset.images[test], data.binary_masks(dataset.labels[test], config.hair)
-
-
 def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] | None, int, str]:
     """The test image to show for a pair of runs: the one of median IoU after BCE loss (the lower of two).
 
     Returns:
-        (what `pictures` returns, or None if the data cannot be had; the image's index in the test part; what
+        (what `inspection.test_pictures` returns, or None if the data cannot be had; the image's index in the test part; what
         there is to say if they cannot, else "").
     Raises:
         InputError: if the two runs were tested on different images.
@@ -227,7 +210,7 @@ def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] 
     scores = bce.per_image["iou"]
     chosen = int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
     try:
-        return pictures(bce), chosen, ""
+        return inspection.test_pictures(bce), chosen, ""
     except InputError as error:
         note = (f"The picture of `{bce.per_image['id'][chosen]}` cannot be shown ({error}). Left after IoU "
                 "loss, right after BCE loss; above the masks, below the probabilities.")

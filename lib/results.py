@@ -29,7 +29,7 @@ PARAMS = ("model", "dataset", "size", "hair", "loss")
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
-NOT_RUNS = ("tables", "logs")
+NOT_RUNS = ("tables", "logs", "pictures")
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,8 @@ class Run:
 
     def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
         """Predictions on the test part: ((images, height, width) uint8, 255 times P; (images,) str ids)."""
-        path = self.folder / "probabilities.npz"
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return arrays["probabilities"], arrays["ids"]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise _unreadable(path, error) from error
+        probabilities, ids = read_arrays(self.folder / "probabilities.npz", "probabilities", "ids")
+        return probabilities, ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +109,7 @@ class Study(Mapping):
 def read_study(folder: str | Path) -> Study:
     """Reads the records of all finished runs in a study's folder.
 
-    Files, folders whose names start with "." and the folders `tables` and `logs` are passed over; what else
+    Files, folders whose names start with "." and the folders in `NOT_RUNS` are passed over; what else
     is not a finished run becomes a sentence in `problems`.
 
     Raises:
@@ -237,6 +233,15 @@ def _read_columns(path: Path, dtypes: dict[str, str]) -> dict[str, np.ndarray]:
         return {name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
                 for name, values in zip(header, columns, strict=True)}
     except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
+    """Arrays of a .npz file by name, never pickled objects. Raises InputError if one cannot be read."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return [arrays[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
 
 

@@ -1,4 +1,4 @@
-"""The study of 32 runs: `python -m lib.study plan | run | status | report`.
+"""The study of 32 runs: `python -m lib.study plan | run | status | report | publish`.
 
     python -m lib.study run --profile demo                       # the embedded default, minutes on a laptop
     python -m lib.study run --profile small --data ROOT          # real faces on a CPU
@@ -218,7 +218,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     for command, text in (("plan", "list the runs, what is done, and an estimate"),
                           ("run", "execute the runs that are not done"),
                           ("status", "how every run stands"),
-                          ("report", "execute the analysis and write tables and report.html")):
+                          ("report", "execute the analysis and write tables and report.html"),
+                          ("publish", "copy what can be passed on: no pictures of people")):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("--profile", default="demo", help="a file of params/profiles (default: demo)")
         sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
@@ -229,6 +230,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
+        if command == "publish":
+            sub.add_argument("--to", required=True, help="the new folder")
     return parser.parse_args(argv)
 
 
@@ -247,6 +250,10 @@ def main(argv: list[str] | None = None) -> int:
         if options.command == "report":
             from lib import report
             print(report.write(study))
+            return 0
+        if options.command == "publish":
+            from lib import publish
+            print(publish.publish(study, Path(options.to).resolve()))
             return 0
         configs = configurations(options.profile, options.only, overrides)
         if options.command == "run":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_up_study import PER_IMAGE, SCORES, write_paper_study, write_run
 
-from lib import InputError, data, findings, paper, report, results
+from lib import InputError, data, findings, inspection, paper, report, results
 
 HAIR, SMALL = paper.CELLS[:2]
 
@@ -205,12 +205,12 @@ def test_parts_of_the_study(tmp_path):
 def test_pictures_are_those_that_the_run_saw(whole):
     study, _, labels = whole
     run = results.read_study(study)[findings.EXAMPLE.run_id("iou")]
-    images, masks = findings.pictures(run)
+    images, masks = inspection.test_pictures(run)
     assert images.shape == (*labels.shape, 3) and images.dtype == "uint8"
     np.testing.assert_array_equal(masks, labels)
     run.record["data"]["digest"] = "another"
     with pytest.raises(InputError, match="now gives other pictures"):
-        findings.pictures(run)
+        inspection.test_pictures(run)
 
 
 def test_example_is_the_median_and_copes_without_pictures(tmp_path):

@@ -1,0 +1,176 @@
+"""What there is to see in a study: pictures of the test part, scores at every threshold, the state of every study.
+
+Everything here is numpy; `widgets` shows it. A probability map holds uint8 255 P; at threshold t a pixel is
+positive where its value is above 255 t, so the integer part k of 255 t, from 0 to 255, stands for the threshold.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lib import InputError, data, results
+from lib.config import PROJECT, resolve
+from lib.results import Run, Study
+
+OUTPUTS = PROJECT / "outputs"
+PUBLISHED = OUTPUTS / "published"
+PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
+LEVELS = 256
+
+
+def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The run's test part, read again: images (n, s, s, 3) uint8 RGB, true masks (n, s, s) uint8, 0 or 1.
+
+    A published study brings them along (`pictures/<data set>.npz`); otherwise they are read from the data.
+    Raises:
+        InputError: if the data are not here, or are no longer those that the run saw.
+    """
+    config = resolve(run.record["params"])
+    images, labels, ids, digest = _published(run) or _loaded(config)
+    if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
+        raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
+                         "run saw; restore them or run it again")
+    return images, data.binary_masks(labels, config.hair)
+
+
+def _loaded(config):
+    dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
+    test = data.split(len(dataset.ids), config.dataset, config.size).test
+    return dataset.images[test], dataset.labels[test], dataset.ids[test], dataset.digest
+
+
+def _published(run):
+    """What `publish_pictures` wrote for the run's data set, or None."""
+    path = run.folder.parent / PICTURES / f"{run.cell.dataset}.npz"
+    if not path.is_file():
+        return None
+    return tuple(results.read_arrays(path, "images", "labels", "ids", "digest"))
+
+
+def publish_pictures(run: Run, study: Path) -> Path:
+    """Writes images and labels of the run's test part into `study`, so that it can be looked at without the data.
+
+    Raises:
+        InputError: for pictures of real people, which must not be passed on, and as `test_pictures`.
+    """
+    config = resolve(run.record["params"])
+    if config.data != "synthetic":
+        raise InputError(f"{run.run_id}: its pictures show real people; only synthetic faces can be published")
+    images, labels, ids, digest = _loaded(config)
+    path = study / PICTURES / f"{config.dataset}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, images=images, labels=labels, ids=np.array(ids), digest=digest)
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A run's predictions against the labels: `masks` and `probabilities` are (n, s, s) uint8, 0/1 and 255 P."""
+
+    run: Run
+    masks: np.ndarray
+    probabilities: np.ndarray
+
+    @cached_property
+    def histograms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each image, how many negative and how many positive pixels have each value: two (n, 256) int64."""
+        values = self.probabilities.reshape(len(self.masks), -1) + 256 * self.masks.reshape(len(self.masks), -1).astype(
+            "uint16")
+        counts = np.stack([np.bincount(row, minlength=2 * LEVELS) for row in values])
+        return counts[:, :LEVELS], counts[:, LEVELS:]
+
+    @cached_property
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """IoU and accuracy of each image at every threshold k / 255: two (n, 256) float32, k along the second axis.
+
+        As in `metrics`, an image whose label and mask are both empty has IoU 1.
+        """
+        negative, positive = self.histograms
+        tp, fp = (counts.sum(1, keepdims=True) - counts.cumsum(1) for counts in (positive, negative))
+        union = positive.sum(1, keepdims=True) + fp
+        iou = np.where(union == 0, 1.0, tp / np.maximum(union, 1))
+        accuracy = (tp + negative.sum(1, keepdims=True) - fp) / self.masks[0].size
+        return iou.astype("float32"), accuracy.astype("float32")
+
+
+def evaluate(run: Run, masks: np.ndarray) -> Evaluation:
+    """The run's stored probability maps beside its labels. Raises InputError if they do not fit each other."""
+    probabilities, ids = run.probabilities()
+    if probabilities.shape != masks.shape or ids.tolist() != run.per_image["id"].tolist():
+        raise InputError(f"{run.folder / 'probabilities.npz'}: its maps are not those of the test part; "
+                         "run it again with `python -m lib.study run`")
+    return Evaluation(run, masks, probabilities)
+
+
+def comparable(study: Study, run: Run) -> list[Run]:
+    """The other runs of a study that were tested on the same images with the same labels, the paired loss first."""
+    def task(other):
+        about = other.record["data"]
+        return (other.cell.dataset, other.cell.hair, about.get("digest"), about["counts"].get("test"),
+                other.record["params"].get("image_size"))
+    others = [other for other in study.values() if other is not run and task(other) == task(run)]
+    return sorted(others, key=lambda other: other.cell != run.cell)
+
+
+def largest_disagreement(study: Study) -> tuple[Run, Run, str]:
+    """The pair of runs and the image of the largest difference in IoU at 0.5: (IoU loss, BCE loss, image id).
+
+    Raises:
+        InputError: if no pair of runs is finished.
+    """
+    found = []
+    for _, iou, bce in results.pairs(study):
+        if iou.per_image["id"].tolist() == bce.per_image["id"].tolist():
+            differences = np.abs(iou.per_image["iou"] - bce.per_image["iou"])
+            worst = int(differences.argmax())
+            found.append((differences[worst], iou, bce, str(iou.per_image["id"][worst])))
+    if not found:
+        raise InputError(f"{study.folder}: no pair of IoU loss and BCE loss is finished; run the study with "
+                         "`python -m lib.study run`")
+    return max(found, key=lambda candidate: candidate[0])[1:]
+
+
+# ---- which studies there are -------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class State:
+    """One study as it stands: run ids done and, with one sentence each, failed; folders that cannot be read."""
+
+    folder: Path
+    done: list[str]
+    failed: dict[str, str]
+    running: list[str]
+    problems: list[str]
+
+    @property
+    def name(self) -> str:
+        """Its folder, from `outputs/` on where it lies there."""
+        return str(self.folder.relative_to(OUTPUTS) if self.folder.is_relative_to(OUTPUTS) else self.folder)
+
+
+def state(folder: Path) -> State | None:
+    """How a study stands; None for a folder that holds nothing of a study."""
+    try:
+        study = results.read_study(folder)
+        done, problems = list(study), study.problems
+    except InputError:
+        done, problems = [], []
+    failed = {path.parent.name: path.read_text(encoding="utf-8").strip()
+              for path in sorted(folder.glob(".failed/*/error.txt"))}
+    running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
+    return State(folder, done, failed, running, problems) if done or failed or running else None
+
+
+def studies(outputs: Path = OUTPUTS) -> list[State]:
+    """Every study below `outputs/`, one's own before those in `outputs/published/`."""
+    folders = [folder for root in (outputs, outputs / PUBLISHED.name) if root.is_dir()
+               for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
+
+
+def default_study(outputs: Path = OUTPUTS) -> Path:
+    """The study that a notebook opens with: the one that `make study` wrote, else the published one like it."""
+    own = outputs / "demo"
+    return own if any(own.glob("*/record.json")) else outputs / PUBLISHED.name / "demo"

@@ -1,0 +1,80 @@
+"""Makes of a study what can be passed on: records, scores, tables and, of synthetic faces alone, masks and pictures."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from lib import InputError, findings, inspection, paper, results
+from lib.results import Run, Study
+
+FILES = ("history.csv", "per_image.csv")
+README = """# {name}
+
+{text}
+
+Written by `python -m lib.study publish`. Each run's folder has its `record.json` (parameters, seed, versions, scores,
+key), `history.csv` and `per_image.csv`; `tables/` and `summary.png` are those of the report. {kept}
+"""
+
+
+def publish(study: Path, target: Path) -> str:
+    """Writes the publishable part of a study into the new folder `target`, whole or not at all.
+
+    Predicted masks and pictures go along where the faces are synthetic; of real people neither does, and where
+    their data lay is left out of the records.
+
+    Returns:
+        A sentence with the folder and its size.
+    Raises:
+        InputError: no such study, no report of it yet, a target that exists or cannot be written.
+    """
+    contents = results.read_study(study)
+    if not (study / "tables").is_dir():
+        raise InputError(f"{study}: has no tables yet; write them with `python -m lib.study report --out {study}`")
+    if target.exists():
+        raise InputError(f"--to: {target} exists and is kept; give a new folder, or remove it first")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".publish-") as folder:
+            made = Path(folder) / target.name
+            made.mkdir()
+            _write(contents, made)
+            os.replace(made, target)
+    except OSError as error:
+        raise InputError(f"--to: {target} cannot be written ({error.strerror or error}); choose another folder") from error
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    return f"{target}: {len(contents)} runs, {size / 1e6:.1f} MB"
+
+
+def _write(study: Study, folder: Path):
+    for run in study.values():
+        (folder / run.run_id).mkdir()
+        (folder / run.run_id / "record.json").write_text(json.dumps(_without_place(run), indent=1) + "\n",
+                                                         encoding="utf-8")
+        for file in FILES + (("probabilities.npz",) if _is_synthetic(run) else ()):
+            shutil.copyfile(run.folder / file, folder / run.run_id / file)
+    for dataset in paper.DATASETS:
+        run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)
+        if run:
+            inspection.publish_pictures(run, folder)
+    shutil.copytree(study.folder / "tables", folder / "tables")
+    if (study.folder / "summary.png").is_file():
+        shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
+    kept = ("`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
+            if all(map(_is_synthetic, study.values())) else
+            "The predicted masks and the pictures are not published: they show real people.")
+    text = "\n\n".join([findings.headline(study), findings.comparison(study, "iou_soft"), findings.provenance(study),
+                        findings.completeness(study)])
+    (folder / "README.md").write_text(README.format(name=study.folder.name, text=text, kept=kept), encoding="utf-8")
+
+
+def _is_synthetic(run: Run) -> bool:
+    return run.record["params"].get("data") == "synthetic"
+
+
+def _without_place(run: Run) -> dict:
+    """The record without the folder that its data lay in; their names and digest stay."""
+    params = run.record["params"] if _is_synthetic(run) else run.record["params"] | {"data": ""}
+    return run.record | {"params": params}
