@@ -17,6 +17,9 @@ from lib import InputError
 from lib.config import NOTEBOOK, Config
 from lib.results import set_aside
 
+# glibc hands freed memory back to the system and every training step asks for it again: the page faults took a
+# fifth of the processor time, and more where memory is virtual. Kept, it is only used again.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
 FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
 
@@ -110,7 +113,7 @@ def execute(config: Config, study: Path, threads: int) -> dict:
     folder = workspace / run_id
     folder.mkdir(parents=True)
     environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
-                   "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+                   "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
     error = None
     with claimed_gpu(gpus()) as gpu:
         try:
