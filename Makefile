@@ -35,6 +35,7 @@ lab: $(READY)  ## JupyterLab on the front page
 
 bench: $(READY)  ## performance tables, written to outputs/bench
 	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench_inspector.py
 
 lock:  ## pins what pyproject.toml asks for (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \

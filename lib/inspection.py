@@ -95,6 +95,22 @@ class Evaluation:
         return iou.astype("float32"), accuracy.astype("float32")
 
 
+    def reliability(self, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Calibration of P over all pixels, in `bins` bins of equal width (Guo et al., 2017).
+
+        Returns:
+            Of each bin the mean P, the share of its pixels that are positive (NaN if it has none) and how many pixels
+            it has: (bins,) float64, float64, int64.
+        """
+        negative, positive = (counts.sum(axis=0) for counts in self.histograms)
+        values = np.arange(LEVELS) / (LEVELS - 1)
+        of = np.minimum((values * bins).astype(int), bins - 1)
+        pixels = np.bincount(of, negative + positive, bins)
+        with np.errstate(invalid="ignore"):
+            return (np.bincount(of, values * (negative + positive), bins) / pixels,
+                    np.bincount(of, positive, bins) / pixels, pixels.astype("int64"))
+
+
 def evaluate(run: Run, masks: np.ndarray) -> Evaluation:
     """The run's stored probability maps beside its labels. Raises InputError if they do not fit each other."""
     probabilities, ids = run.probabilities()

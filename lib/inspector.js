@@ -320,8 +320,11 @@ function render({ model, el }) {
   };
   const draw = (item, picture, k) => {
     const { canvas, source, view } = item, { size } = picture;
-    const factor = Math.max(1, Math.round(448 / size));
-    if (["mask", "errors"].includes(view) || item.drawn !== picture) {
+    const factor = Math.max(1, Math.round(448 / size)), contours = get("views").includes("contours");
+    const moving = ["mask", "errors"].includes(view), seen = JSON.stringify([zoom, contours]);
+    if (!moving && item.drawn === picture && item.seen === seen) return;
+    item.seen = seen;
+    if (moving || item.drawn !== picture) {
       source.width = source.height = size;
       const colours = Object.values(get("content").errors).map(rgb);
       source.getContext("2d").putImageData(
@@ -334,7 +337,7 @@ function render({ model, el }) {
     context.setTransform(scale, 0, 0, scale, -zoom.x * size * scale, -zoom.y * size * scale);
     context.imageSmoothingEnabled = false;
     context.drawImage(source, 0, 0);
-    if (get("views").includes("contours") && view !== "label") {
+    if (contours && view !== "label") {
       context.lineWidth = 2 / scale * Math.max(1, factor / 2);
       context.strokeStyle = "#e8006f";
       context.stroke(picture.outline);
@@ -434,7 +437,8 @@ function render({ model, el }) {
     svg.append(drawing("path", { d: `M${x(get("threshold"))},${TOP}V${H - BOTTOM}`, class: "axis", "stroke-dasharray": "3 3" }));
     for (const run of runs) {
       run.means ??= Float32Array.from({ length: 256 }, (_, at) => mean(run, at));
-      svg.append(drawing("path", { d: line((at) => run.means[at]), fill: "none", stroke: run.colour, "stroke-dasharray": "4 3" }),
+      run.meansLine ??= line((at) => run.means[at]);
+      svg.append(drawing("path", { d: run.meansLine, fill: "none", stroke: run.colour, "stroke-dasharray": "4 3" }),
         drawing("path", { d: line((at) => score(run, row(), at)), fill: "none", stroke: run.colour, "stroke-width": 2 }),
         drawing("circle", { cx: x(get("threshold")), cy: y(score(run, row(), k)), r: 4, fill: run.colour }));
       let best = 0;

@@ -64,7 +64,7 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
         _show_gray(row[1], label)
         shown = _show_gray(row[2], p)
         _show_gray(row[3], p > threshold)
-        row[4].imshow(_overlay(image, label, p > threshold))
+        row[4].imshow(error_map(image, label, p > threshold))
         row[0].set_ylabel(title)
     for ax, name in zip(axes[0], ("image", "label", "probability P", f"mask, P > {threshold:g}", "errors")):
         ax.set_title(name)
@@ -127,7 +127,7 @@ def _show_gray(ax: Axes, values: np.ndarray) -> AxesImage:
     return ax.imshow(np.asarray(values, "float32"), cmap="gray", vmin=0, vmax=1)
 
 
-def _overlay(image: np.ndarray, label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def error_map(image: np.ndarray, label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """(s, s, 3) float in [0, 1]: the image in grey, coloured where the label or prediction is positive."""
     drawn = np.repeat(image.mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
     label = np.asarray(label, bool)

@@ -179,6 +179,59 @@ def paired_per_image(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
 
 
 @rc_context(STYLE)
+def distributions(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
+    """How each test image's IoU is distributed after either loss, and its paired difference with the mean.
+
+    Both are (images,) in [0, 1], in the same order. The interval is Student's t over the images, which are taken as
+    independent.
+    """
+    check_together(iou_scores=iou_scores, bce_scores=bce_scores)
+    both = {"iou": np.asarray(iou_scores, "float64"), "bce": np.asarray(bce_scores, "float64")}
+    fig = Figure(figsize=(7.5, 2.8), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    for loss, scores in both.items():
+        left.hist(scores, np.linspace(0, 1, 41), color=COLOURS[loss], alpha=0.55, label=NAMES[loss])
+        left.axvline(np.median(scores), color=COLOURS[loss], ls="--", label=f"median {np.median(scores):.3f}")
+    left.set(xlabel="IoU at 0.5 of an image", ylabel="images", xlim=(min(map(np.min, both.values())) - 0.05, 1))
+    left.legend(loc="upper left")
+    differences = both["iou"] - both["bce"]
+    width = max(np.abs(differences).max(), 0.01)
+    right.hist(differences, np.linspace(-width, width, 41), color=GREY)
+    right.axvline(0, color="black", lw=0.8)
+    if differences.size > 1:
+        right.axvspan(*stats.mean_interval(*both.values()), color=_winner([differences.mean()])[0], alpha=0.4,
+                      label=f"mean {differences.mean():+.3f}, 95 % interval")
+        right.legend(loc="upper left")
+    right.set(xlabel="difference of an image, IoU loss − BCE loss", ylabel="images")
+    return fig
+
+
+@rc_context(STYLE)
+def reliability(runs: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Figure:
+    """Reliability diagram (Guo et al., 2017): in each bin of predicted P, the share of pixels that are positive.
+
+    Args:
+        runs: loss -> (mean P, share of positive pixels, number of pixels), each (bins,), as
+            `inspection.Evaluation.reliability` gives them. A calibrated network lies on the diagonal.
+    """
+    check_together(runs=runs)
+    fig = Figure(figsize=(4.2, 4.6), layout="constrained")
+    ax, below = fig.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    ax.plot([0, 1], [0, 1], color="black", lw=0.8, label="calibrated")
+    for loss, (mean, share, pixels) in runs.items():
+        colour, pixels = COLOURS.get(loss, VALIDATION), np.asarray(pixels, "float64")
+        error = np.nansum(pixels * np.abs(np.subtract(mean, share))) / pixels.sum()
+        ax.plot(mean, share, "o-", ms=4, color=colour, label=f"{NAMES.get(loss, loss)}: calibration error {error:.3f}")
+        edges = np.linspace(0, 1, len(pixels) + 1)
+        below.stairs(pixels / pixels.sum(), edges, color=colour)
+    ax.set(ylabel="share of positive pixels", xlim=(0, 1), ylim=(0, 1))
+    below.set(xlabel="predicted probability P", ylabel="share of\nall pixels", yscale="log")
+    ax.grid()
+    ax.legend(loc="upper left")
+    return fig
+
+
+@rc_context(STYLE)
 def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mapping[str, ArrayLike]) -> Figure:
     """The answer in one row: IoU loss minus BCE loss of every cell, with mean and 95 % interval.
 

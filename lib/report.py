@@ -6,7 +6,7 @@ from html import escape
 from itertools import product
 from pathlib import Path
 
-from lib import InputError, batch, findings, paper, plots, results, tables
+from lib import InputError, batch, findings, gallery, paper, plots, results, tables
 from lib.config import PROJECT
 from lib.results import Study
 
@@ -58,7 +58,8 @@ def write(study: Path) -> str:
         with tempfile.TemporaryDirectory(dir=study, prefix=".report-") as folder:
             notebook, page = Path(folder) / "analysis.ipynb", Path(folder) / "report.html"
             _execute(study, notebook)
-            page.write_text(html(notebook, f"IoU loss against BCE: {study.name}"), encoding="utf-8")
+            page.write_text(html(notebook, f"IoU loss against BCE: {study.name}", gallery.html(contents)),
+                            encoding="utf-8")
             picture = Path(folder) / "summary.png"
             found = findings.differences(contents)
             if all(map(len, found.values())):
@@ -85,14 +86,15 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
                     "runs": findings.runs_table(study)}
 
 
-def html(notebook: Path, title: str) -> str:
-    """An executed notebook as one HTML page with its images inside: no code, no scripts, no other hosts."""
+def html(notebook: Path, title: str, more: str = "") -> str:
+    """An executed notebook, and `more` below it, as one HTML page with its images inside: no code, no scripts, no
+    other hosts."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True,
                             exclude_anchor_links=True, embed_images=True)
     body, _ = exporter.from_filename(str(notebook))
-    return PAGE.format(title=escape(title), body=body)
+    return PAGE.format(title=escape(title), body=body + more)
 
 
 def _execute(study, target):

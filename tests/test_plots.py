@@ -32,6 +32,9 @@ FIGURES = {
     "iou_accuracy_bounds": lambda: plots.iou_accuracy_bounds(
         [(0.9, 0.6, "possible", "iou"), (0.95, 0.3, "impossible", "bce")], 0.25, "LFW"),
     "paired_per_image": lambda: plots.paired_per_image([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
+    "distributions": lambda: plots.distributions([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
+    "reliability": lambda: plots.reliability({"iou": ([0.1, 0.9], [0.2, 0.8], [30, 10]),
+                                              "bce": ([0.1, np.nan], [0.1, np.nan], [40, 0])}),
     "summary": lambda: plots.summary({"iou": [0.01, -0.01], "iou_soft": [0.02, 0.04]}, {"iou": [0.03, 0.05]}),
 }
 
@@ -62,7 +65,7 @@ def test_every_figure_is_written_as_vectors(name, tmp_path):
 def test_no_figure_is_missing_here():
     public = {name for module in (plots, pictures) for name, value in vars(module).items()
               if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")}
-    assert public == {*FIGURES, "check_together"}
+    assert public == {*FIGURES, "check_together", "error_map"}
 
 
 def test_notebooks_need_matplotlib_inline_to_show_a_figure():
@@ -218,6 +221,20 @@ def test_paired_per_image_counts_wins():
     assert offsets(ax) == [[[0.4, 0.5]], [[0.95, 0.9]], [[0.7, 0.7]]]
     assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
     assert ax.get_xlim() == ax.get_ylim()
+
+
+def test_distributions_show_medians_and_the_mean_difference():
+    left, right = FIGURES["distributions"]().axes
+    assert legend(left) == ["median 0.700", "IoU loss", "median 0.700", "BCE loss"] or set(legend(left)) == {
+        "median 0.700", "IoU loss", "BCE loss"}
+    assert legend(right) == ["mean +0.017, 95 % interval"]
+
+
+def test_reliability_names_the_calibration_error():
+    ax, below = FIGURES["reliability"]().axes
+    # (30 |0.1 - 0.2| + 10 |0.9 - 0.8|) / 40, and none where P is the share
+    assert legend(ax) == ["calibrated", "IoU loss: calibration error 0.100", "BCE loss: calibration error 0.000"]
+    assert below.get_yscale() == "log"
 
 
 def test_summary_shows_means_and_what_the_paper_does_not_report():

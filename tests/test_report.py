@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_up_study import PER_IMAGE, SCORES, write_paper_study, write_run
 
-from lib import InputError, data, findings, inspection, paper, report, results
+from lib import InputError, data, findings, gallery, inspection, paper, report, results
 
 HAIR, SMALL = paper.CELLS[:2]
 
@@ -211,6 +211,20 @@ def test_pictures_are_those_that_the_run_saw(whole):
     run.record["data"]["digest"] = "another"
     with pytest.raises(InputError, match="now gives other pictures"):
         inspection.test_pictures(run)
+
+
+def test_the_report_has_masks_of_every_pair(whole):
+    study, *_ = whole
+    page = (study / "report.html").read_text()
+    masks = page[page.index('<section class="masks"'):]
+    assert masks.count("<details") == 16 and masks.count("<details open") == 1
+    assert masks.count("cannot be shown") == 15 and masks.count('src="data:image/png;base64,') == 4
+    assert "largest disagreement: " in masks and "0.500 after IoU loss, 0.500 after BCE loss" in masks
+
+
+def test_masks_shown_are_worst_median_best_and_most_disputed():
+    chosen = gallery.choose(np.array([0.5, 0.9, 0.2, 0.8]), np.array([0.6, 0.1, 0.3, 0.9]))
+    assert chosen == {"worst": 1, "median": 2, "best": 3, "largest disagreement": 1}
 
 
 def test_example_is_the_median_and_copes_without_pictures(tmp_path):
