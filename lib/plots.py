@@ -64,6 +64,34 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
 
 
 @rc_context(STYLE)
+def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]], metric: str = "val_iou") -> Figure:
+    """A validation score over the epochs after IoU loss and after BCE loss, in one chart; the best epochs are marked.
+
+    Args:
+        runs: loss -> (history, best epoch), as in `learning_curves`.
+        metric: a score that both losses share; their own values have different units.
+    Raises:
+        InputError: if there is no run, or a history has no such column.
+    """
+    check_together(runs=runs)
+    fig = Figure(figsize=(5.2, 3), layout="constrained")
+    ax = fig.subplots()
+    for loss, (history, best_epoch) in runs.items():
+        if metric not in history:
+            raise InputError(f"history has no column {metric!r}: it has {', '.join(history)}")
+        values, colour = np.asarray(history[metric], "float64"), COLOURS.get(loss, VALIDATION)
+        ax.plot(history["epoch"], values, ".-", ms=3, color=colour, label=f"{NAMES.get(loss, loss)}, best {best_epoch}")
+        ax.scatter([best_epoch], values[np.equal(history["epoch"], best_epoch)], s=45, facecolor="none",
+                   edgecolor=colour, zorder=3)
+    score = metric.removeprefix("val_")
+    ax.set(xlabel="epoch", ylabel=f"validation: {METRICS.get(score, score)}", xlim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(axis="y")
+    ax.legend(loc="lower right")
+    return fig
+
+
+@rc_context(STYLE)
 def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
                   paper_values: np.ndarray | None = None) -> Figure:
     """A row for each cell: its score after IoU loss and after BCE loss, joined by a line.

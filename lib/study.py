@@ -10,6 +10,7 @@ A run is done when its record stands in `<out>/<run_id>/` under the key of its p
 import argparse
 import fnmatch
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -269,4 +270,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system stops a run as Ctrl-C does
     sys.exit(main())

@@ -32,6 +32,7 @@ FIGURES = {
     "iou_accuracy_bounds": lambda: plots.iou_accuracy_bounds(
         [(0.9, 0.6, "possible", "iou"), (0.95, 0.3, "impossible", "bce")], 0.25, "LFW"),
     "paired_per_image": lambda: plots.paired_per_image([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
+    "convergence": lambda: plots.convergence({"iou": (HISTORY, 2), "bce": (HISTORY, 3)}),
     "distributions": lambda: plots.distributions([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
     "reliability": lambda: plots.reliability({"iou": ([0.1, 0.9], [0.2, 0.8], [30, 10]),
                                               "bce": ([0.1, np.nan], [0.1, np.nan], [40, 0])}),
@@ -107,6 +108,15 @@ def test_learning_curves_draw_the_history_and_the_best_epoch():
     assert list(iou.lines[0].get_ydata()) == [0.1, 0.3, 0.2]
     assert list(iou.lines[1].get_xdata()) == [2, 2]
     assert legend(figure) == ["training", "validation", "best epoch: 2"]
+
+
+def test_convergence_draws_both_losses_and_their_best_epochs():
+    ax, = FIGURES["convergence"]().axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [HISTORY["val_iou"]] * 2
+    assert offsets(ax) == [[[2, 0.3]], [[3, 0.2]]]
+    assert legend(ax) == ["IoU loss, best 2", "BCE loss, best 3"]
+    with pytest.raises(InputError, match="no column 'val_dice'"):
+        plots.convergence({"iou": (HISTORY, 2)}, "val_dice")
 
 
 def test_learning_curves_of_a_metric_that_the_history_lacks():
