@@ -72,7 +72,7 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
         own = [url + remote.file if url.endswith("/") else url
                for url in urls if url.endswith(("/", remote.file))]
         _download(path, checksum, own or list(remote.urls))
-    elif checksum and not _matches(path, checksum):
+    elif checksum and not matches(path, checksum):
         raise InputError(f"{path} is there but its checksum is not {checksum}: use it as it is, or move it "
                          "away to download it again")
     if checksum is None:
@@ -84,7 +84,8 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
     return path
 
 
-def _matches(path: Path, checksum: str) -> bool:
+def matches(path: Path, checksum: str) -> bool:
+    """Whether a file has this checksum, "algorithm:hex"."""
     algorithm, _, digest = checksum.partition(":")
     return pooch.file_hash(str(path), alg=algorithm) == digest
 
@@ -100,7 +101,7 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             pooch.retrieve(url, None, partial.name, path.parent, downloader=downloader)
-            if checksum and not _matches(partial, checksum):
+            if checksum and not matches(partial, checksum):
                 failures.append(f"{url} (wrong checksum, not {checksum})")
             elif path.suffix == ".zip" and not zipfile.is_zipfile(partial):
                 failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry

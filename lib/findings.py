@@ -92,9 +92,22 @@ def completeness(study: Study) -> str:
         lines.append(f"**{len(capped)} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
                      "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
                      "to know.")
+    for run, kind in ((run, collapsed(run)) for run in study.values()):
+        if kind:
+            lines.append(f"**`{run.run_id}` calls every pixel of every test image {kind}**: its training collapsed, and "
+                         "its scores are those of a constant mask.")
     if study.problems:
         lines.append("\n".join(["Folders passed over:", "", *(f"- {problem}" for problem in study.problems)]))
     return "\n\n".join(lines)
+
+
+def collapsed(run: Run) -> str:
+    """What a run calls every pixel of the whole test part, "positive" or "negative"; "" if it tells pixels apart."""
+    scores = run.per_image
+    for kind, others in (("positive", ("fn", "tn")), ("negative", ("tp", "fp"))):
+        if not any(scores[name].any() for name in others):
+            return kind
+    return ""
 
 
 def provenance(study: Study) -> str:

@@ -1,4 +1,4 @@
-"""The study of 32 runs: `python -m lib.study plan | run | status | report | publish`.
+"""The study of 32 runs: `python -m lib.study plan | run | status | report | publish | rerun | doctor`.
 
     python -m lib.study run --profile demo                       # the embedded default, minutes on a laptop
     python -m lib.study run --profile small --data ROOT          # real faces on a CPU
@@ -220,7 +220,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
                           ("run", "execute the runs that are not done"),
                           ("status", "how every run stands"),
                           ("report", "execute the analysis and write tables and report.html"),
-                          ("publish", "copy what can be passed on: no pictures of people")):
+                          ("publish", "copy what can be passed on: no pictures of people"),
+                          ("rerun", "run a record's run again and compare"),
+                          ("doctor", "check this machine, with a remedy for each fault")):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("--profile", default="demo", help="a file of params/profiles (default: demo)")
         sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
@@ -231,6 +233,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
+        if command == "rerun":
+            sub.add_argument("record", help="a record.json")
         if command == "publish":
             sub.add_argument("--to", required=True, help="the new folder")
     return parser.parse_args(argv)
@@ -248,6 +252,14 @@ def main(argv: list[str] | None = None) -> int:
             overrides["data"] = options.data if options.data == "synthetic" else str(Path(options.data).resolve())
         suffix = f"-seed{options.seed}" if options.seed else ""
         study = Path(options.out or PROJECT / "outputs" / (options.profile + suffix)).resolve()
+        if options.command == "doctor":
+            from lib import doctor
+            return doctor.report(overrides.get("data"))
+        if options.command == "rerun":
+            from lib import rerun
+            out = study if options.out else PROJECT / "outputs" / "rerun"
+            print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"))))
+            return 0
         if options.command == "report":
             from lib import report
             print(report.write(study))

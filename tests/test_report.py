@@ -233,6 +233,16 @@ def test_example_is_the_median_and_copes_without_pictures(tmp_path):
     assert found is None and chosen == 0 and "cannot be shown" in note and "Ann_0001" in note
 
 
+def test_a_collapsed_run_is_told(tmp_path):
+    write_run(tmp_path, HAIR, "iou")
+    write_run(tmp_path, HAIR, "bce")
+    table = tmp_path / HAIR.run_id("iou") / "per_image.csv"
+    table.write_text("id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n")
+    text = findings.completeness(results.read_study(tmp_path))
+    assert f"**`{HAIR.run_id('iou')}` calls every pixel of every test image positive**" in text
+    assert text.count("collapsed") == 1
+
+
 def test_runs_that_met_the_limit_of_epochs_are_told(tmp_path):
     cell = paper.CELLS[0]
     for loss, epochs_run in (("iou", 9), ("bce", 10)):

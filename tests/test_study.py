@@ -117,6 +117,27 @@ def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
     assert len(kept) == 1 and json.loads(kept[0].read_text())["key"] == key
 
 
+def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
+    folder, configs, _ = finished
+    record = folder / configs[1].run_id / "record.json"
+    called = cli("rerun", record, "--out", tmp_path)
+    assert called.returncode == 0, called.stderr
+    assert "Versions, code and notebook are the record's." in called.stdout
+    assert called.stdout.endswith("The same to the last bit.\n")
+    again = cli("rerun", record, "--out", tmp_path)
+    assert again.returncode == 2 and "exists and is kept" in again.stderr
+
+
+def test_a_rerun_says_what_is_not_as_in_the_record(finished):
+    from lib import rerun
+    folder, configs, _ = finished
+    run = read_run(folder / configs[1].run_id)
+    run.record["versions"]["numpy"] = "1.0"
+    run.record["key_parts"]["code"] = "another"
+    lines = rerun.differences(run, configs[1])
+    assert len(lines) == 2 and lines[0].startswith("numpy 1.0, now ") and lines[1] == "other code"
+
+
 def test_only_one_driver_at_a_time(tmp_path):
     from filelock import FileLock
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):

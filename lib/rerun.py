@@ -1,0 +1,58 @@
+"""Runs a record's run again, and says what differs: `python -m lib.study rerun RECORD`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lib import InputError, batch, results
+from lib.config import Config, key_parts, resolve
+from lib.results import Run
+
+
+def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]:
+    """Executes the training notebook with a record's parameters into the folder `study`.
+
+    Args:
+        record: a `record.json`, or the folder that holds it.
+        root: the data root, where it is not the record's.
+    Returns:
+        (the run of the record, the new run).
+    Raises:
+        InputError: a record that cannot be read, a run that stands in `study` already, or a run that failed.
+    """
+    folder = (record if record.is_dir() else record.parent).resolve()
+    first = results.read_run(folder)
+    config = resolve(first.record["params"])
+    config = replace(config, data=root) if root else config
+    if (study / config.run_id).exists():
+        raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder")
+    changed = differences(first, config)
+    print("\n".join(["Not as in the record:", *changed]) if changed else "Versions, code and notebook are the record's.",
+          flush=True)
+    outcome = batch.execute(config, study, batch.cores())
+    if outcome["error"]:
+        raise InputError(f"{config.run_id}: {outcome['error']} (see {study / batch.FAILED / config.run_id})")
+    return first, results.read_run(study / config.run_id)
+
+
+def differences(run: Run, config: Config) -> list[str]:
+    """A line for each version, and each part of the key but the data, that is not as in the record."""
+    from lib.training import versions
+
+    now, old = versions(), run.record["versions"]
+    lines = [f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"
+             for name in sorted({*now, *old}) if now.get(name) != old.get(name)]
+    parts = run.record.get("key_parts", {})
+    return lines + [f"other {part}" for part, digest in key_parts(config).items() if parts.get(part) != digest]
+
+
+def comparison(first: Run, second: Run) -> str:
+    """The scores of both runs and whether they are the same, to the last bit."""
+    names = (*results.METRICS, "best_epoch")
+    values = [{**{name: run.score(name) for name in results.METRICS}, "best_epoch": run.record["best_epoch"]}
+              for run in (first, second)]
+    lines = [f"{name:12}{values[0][name]:<22}{values[1][name]:<22}"
+             + ("same" if values[0][name] == values[1][name] else f"{values[1][name] - values[0][name]:+.3g}")
+             for name in names]
+    same = values[0] == values[1] and first.record["data"].get("digest") == second.record["data"].get("digest")
+    return "\n".join([f"{'':12}{'record':22}{'now':22}", *lines,
+                      "The same to the last bit." if same else "Not the same run to the last bit."])
