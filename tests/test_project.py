@@ -42,7 +42,8 @@ def test_the_lock_pins_every_dependency_with_hashes_and_no_address():
 def test_source_notebooks_are_clean_and_their_cells_short(path):
     for cell in json.loads(path.read_text())["cells"]:
         if cell["cell_type"] == "code":
-            assert not cell["outputs"] and cell["execution_count"] is None
+            if path.parent.name != "lessons":  # the lessons carry the outputs of a clean run
+                assert not cell["outputs"] and cell["execution_count"] is None
             assert len("".join(cell["source"]).splitlines()) <= 30
 
 
