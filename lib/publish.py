@@ -65,9 +65,10 @@ def _write(study: Study, folder: Path):
     kept = ("`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
             if all(map(_is_synthetic, study.values())) else
             "The predicted masks and the pictures are not published: they show real people.")
-    text = "\n\n".join([findings.headline(study), findings.comparison(study, "iou_soft"), findings.provenance(study),
+    text = "\n\n".join([findings.headline(study), findings.comparison(study, "iou"),
+                        findings.comparison(study, "iou_soft"), findings.provenance(study),
                         findings.completeness(study)])
-    (folder / "README.md").write_text(README.format(name=study.folder.name, text=text, kept=kept), encoding="utf-8")
+    (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
 
 
 def _is_synthetic(run: Run) -> bool:

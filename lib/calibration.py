@@ -1,0 +1,185 @@
+"""Scores beyond the paper: Boundary IoU, calibration error, and IoU at every threshold. Numpy alone, float64.
+
+Masks are (images, height, width) or (images, height, width, 1), values 0 or 1. A stored probability map holds
+uint8 255 P (`metrics.quantise`); at level k, from 0 to 255, a pixel is positive where its value is above k,
+so k = 127 is threshold 0.5. An image whose label and prediction are both empty has IoU 1, as in `metrics`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lib import InputError
+
+LEVELS = 256
+HALF = 127  # the level of threshold 0.5
+
+
+def boundary(masks: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
+    """The pixels of each mask that lie within d pixels of its outside (Cheng et al., 2021: G_d and G in one).
+
+    d is dilation_ratio times the image's diagonal, rounded, at least 1: 6 pixels at 224 px. As in the
+    authors' code the distance is the chessboard's, and what lies beyond the image is outside.
+
+    Args:
+        masks: see above.
+        dilation_ratio: above 0; 0.02 as published.
+    Returns:
+        bool, the shape of `masks`.
+    Raises:
+        InputError: masks of another shape, or a ratio that is not above 0.
+    """
+    masks = np.asarray(masks, bool)
+    if masks.ndim not in (3, 4) or masks.ndim == 4 and masks.shape[3] != 1:
+        raise InputError(f"masks: shape {masks.shape} will not do; give (images, height, width) or one more "
+                         "axis of length 1")
+    if not dilation_ratio > 0:
+        raise InputError(f"dilation_ratio: {dilation_ratio!r} will not do; give a number above 0, as 0.02")
+    d = max(1, round(dilation_ratio * float(np.hypot(*masks.shape[1:3]))))
+    inside = masks
+    for axis in (1, 2):  # a pixel is inside where all 2 d + 1 pixels of its row, then of its column, are
+        padding = [(d + 1, d) if a == axis else (0, 0) for a in range(masks.ndim)]
+        counts = np.cumsum(np.pad(inside, padding), axis=axis, dtype="int32")
+        size = masks.shape[axis]
+        before, after = (np.take(counts, range(start, start + size), axis) for start in (0, 2 * d + 1))
+        inside = after - before == 2 * d + 1
+    return masks & ~inside
+
+
+def boundary_iou(masks: ArrayLike, predicted: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
+    """Boundary IoU of each image (Cheng et al., 2021): IoU of the two masks' inner boundary regions.
+
+    Args:
+        masks, predicted: labels and predicted masks, of the same shape.
+        dilation_ratio: see `boundary`.
+    Returns:
+        (images,) float64 in [0, 1].
+    Raises:
+        InputError: see `boundary`, or different shapes.
+    """
+    masks, predicted = _same_shape(masks, predicted, "predicted")
+    g, p = (boundary(each, dilation_ratio).reshape(len(masks), -1) for each in (masks, predicted))
+    return _iou(np.count_nonzero(g & p, axis=1), np.count_nonzero(g | p, axis=1))
+
+
+def histograms(masks: ArrayLike, maps: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """How many negative and how many positive pixels of each image have each value: two (images, 256) int64.
+
+    Args:
+        masks: labels.
+        maps: probability maps, uint8 255 P, same shape.
+    Raises:
+        InputError: different shapes, or maps of another dtype.
+    """
+    masks, maps = _same_shape(masks, maps, "maps")
+    if maps.dtype != np.uint8:
+        raise InputError(f"maps: {maps.dtype} will not do; give uint8 255 P, as metrics.quantise makes it")
+    cells = maps.reshape(len(maps), -1) + LEVELS * masks.reshape(len(masks), -1).astype(bool).astype("uint16")
+    counts = np.array([np.bincount(row, minlength=2 * LEVELS) for row in cells]).reshape(-1, 2 * LEVELS)
+    return counts[:, :LEVELS], counts[:, LEVELS:]
+
+
+def iou_at_levels(masks: ArrayLike, maps: ArrayLike) -> np.ndarray:
+    """IoU of each image at each of the 256 levels, from `histograms`: (images, 256) float64 in [0, 1]."""
+    negative, positive = histograms(masks, maps)
+    tp, fp = (counts.sum(1, keepdims=True) - counts.cumsum(1) for counts in (positive, negative))
+    return _iou(tp, positive.sum(1, keepdims=True) + fp)
+
+
+def best_level(masks: ArrayLike, maps: ArrayLike) -> int:
+    """The level, 0 to 255, with the highest IoU averaged over the images; of equals the nearest to 127 (0.5).
+
+    Raises:
+        InputError: no images, or see `histograms`.
+    """
+    if not len(maps):
+        raise InputError("maps: there are none to choose a threshold on; give at least one image")
+    means = iou_at_levels(masks, maps).mean(0)
+    best = np.flatnonzero(means == means.max())
+    return int(best[np.argmin(np.abs(best - HALF))])
+
+
+def iou_at_best_level(chosen_on: tuple[ArrayLike, ArrayLike],
+                      applied_to: tuple[ArrayLike, ArrayLike]) -> tuple[int, np.ndarray]:
+    """IoU of one set of images at the threshold that is best for another.
+
+    Args:
+        chosen_on, applied_to: (masks, maps) of each set; they should share no image, else the score flatters.
+    Returns:
+        (level chosen, IoU of each image of `applied_to`, (images,) float64).
+    Raises:
+        InputError: see `best_level`.
+    """
+    level = best_level(*chosen_on)
+    return level, iou_at_levels(*applied_to)[:, level]
+
+
+class Reliability(NamedTuple):
+    """What a reliability diagram shows: for each bin mean P, share of positive pixels (NaN if empty), pixels.
+
+    Each (bins,): float64, float64, int64; bin i of n holds P from i / n to below (i + 1) / n, the last
+    one 1 too.
+    """
+
+    mean: np.ndarray
+    share: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: |mean - share| averaged over all pixels, in [0, 1]."""
+        filled = self.pixels > 0
+        return float(np.average(np.abs(self.mean - self.share)[filled], weights=self.pixels[filled]))
+
+
+def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> Reliability:
+    """Calibration of P, the probability of the positive class, over the pixels of all images together.
+
+    Args:
+        masks: labels.
+        probabilities: same shape; uint8 255 P, or float in [0, 1].
+        bins: number of bins of equal width, 1 or more; 15 in Guo et al. (2017).
+    Raises:
+        InputError: different shapes, no pixels, values out of range or no bins.
+    """
+    masks, probabilities = _same_shape(masks, probabilities, "probabilities")
+    if isinstance(bins, bool) or bins != int(bins) or bins < 1:
+        raise InputError(f"bins: {bins!r} will not do; give a whole number, 1 or more")
+    if not probabilities.size:
+        raise InputError("probabilities: there are no pixels; give at least one image")
+    if probabilities.dtype == np.uint8:
+        negative, positive = (counts.sum(0) for counts in histograms(masks, probabilities))
+        values = np.arange(LEVELS) / (LEVELS - 1)
+    else:
+        values, positive = probabilities.astype("float64").ravel(), masks.astype(bool).ravel()
+        negative = ~positive
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise InputError("probabilities: some are outside [0, 1]; give uint8 255 P or sigmoids of logits")
+    of = np.minimum((values * bins).astype(int), bins - 1)
+    weights = negative + positive.astype("int64")
+    pixels = np.bincount(of, weights, bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(np.bincount(of, values * weights, bins) / pixels,
+                           np.bincount(of, positive, bins) / pixels, pixels.astype("int64"))
+
+
+def expected_calibration_error(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al., 2017, equation 3) of `reliability`, float in [0, 1].
+
+    Guo et al. bin the confidence in the predicted class; here, as there is one class, P itself is binned, so
+    that the bins below 0.5 count what is called background.
+    """
+    return reliability(masks, probabilities, bins).error
+
+
+def _iou(intersection, union):
+    return np.where(union == 0, 1.0, intersection / np.maximum(union, 1))
+
+
+def _same_shape(masks, others, name):
+    masks, others = np.asarray(masks), np.asarray(others)
+    if masks.shape != others.shape:
+        raise InputError(f"{name}: their shape {others.shape} is not that of the masks, {masks.shape}; "
+                         "give one for each label")
+    return masks, others

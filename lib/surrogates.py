@@ -1,0 +1,277 @@
+"""Losses beyond the paper: other differentiable stand-ins for overlap, beside `losses.iou_loss`.
+
+Like the functions of `losses`, each takes (mask, logits), computes P = sigmoid(z) itself in float32 and
+returns one value per image. With `pooled=True` the pixels of the whole batch count as one image, as they do
+in segmentation_models.pytorch and Keras: one scalar, which does not grow with the batch.
+
+Args of every function:
+    mask: T, (batch, height, width, 1), values 0 or 1, any dtype; `jaccard_metric_loss` takes soft labels too.
+    logits: z, same shape, any dtype and any real value.
+    pooled: False for one value per image, True for one of the whole batch.
+Returns:
+    (batch,) float32, or () float32 if pooled; in [0, 1] unless the function says otherwise.
+
+Rule for an empty mask (of the image, or of the batch if pooled), where these ratios are 1 for every P and
+have no gradient: the loss is mean(P), as with `losses.soft_iou`. The Lovász losses need no rule.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from lib import InputError
+from lib.losses import binary_crossentropy
+
+Tensor = Any  # of whichever backend Keras runs on, or numpy
+FLAT_BELOW = 1e-7  # where `focal_tversky_loss` leaves its power, whose slope at 0 is infinite
+
+
+def _pixels(mask, logits, pooled):
+    """T and z as (images, pixels) float32; pooled, the batch is one image."""
+    images = 1 if pooled else ops.shape(logits)[0]
+    return tuple(ops.reshape(ops.cast(x, "float32"), (images, -1)) for x in (mask, logits))
+
+
+def _total(x):
+    return ops.sum(x, axis=1)  # (images, pixels) -> (images,)
+
+
+def _ratio(t, p, wrong, whole):
+    """wrong / whole of each image, (images,); mean(P) where the mask is empty."""
+    empty = _total(t) == 0
+    return ops.where(empty, ops.mean(p, axis=1), wrong / ops.where(empty, 1.0, whole))
+
+
+def _tversky(t, p, shared, alpha, beta):
+    """1 - TP / (TP + alpha FP + beta FN) of each image, as a ratio that loses no digits near 0.
+
+    `shared` is what label and prediction have in common at each pixel: T P, or min(T, P) for soft labels.
+    """
+    wrong = alpha * _total(p - shared) + beta * _total(t - shared)
+    return _ratio(t, p, wrong, _total(shared) + wrong)
+
+
+def _reduced(loss, pooled):
+    return loss[0] if pooled else loss
+
+
+def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7,
+                 pooled: bool = False) -> Tensor:
+    """Tversky loss (Salehi et al., 2017): 1 - TP / (TP + alpha FP + beta FN).
+
+    TP = sum(T P), FP = sum((1 - T) P), FN = sum(T (1 - P)). alpha = beta = 1 is IoU loss, 1/2 is Dice loss.
+
+    Args:
+        alpha, beta: weights of false positives (0 or more) and of false negatives (above 0).
+    Raises:
+        InputError: a weight out of range.
+    """
+    _check_weights(alpha, beta)
+    t, z = _pixels(mask, logits, pooled)
+    p = ops.sigmoid(z)
+    return _reduced(_tversky(t, p, t * p, alpha, beta), pooled)
+
+
+def dice_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
+    """Soft Dice loss (Drozdzal et al., 2016), 1 - 2 sum(T P) / (sum(T) + sum(P)): Tversky at 1/2 and 1/2."""
+    return tversky_loss(mask, logits, 0.5, 0.5, pooled)
+
+
+def jaccard_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
+    """Soft Jaccard loss: Tversky at 1 and 1. Per image it is the paper's IoU loss, equation 4."""
+    return tversky_loss(mask, logits, 1.0, 1.0, pooled)
+
+
+def focal_tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7,
+                       gamma: float = 4 / 3, pooled: bool = False) -> Tensor:
+    """Focal Tversky loss (Abraham and Khan, 2019): `tversky_loss` to the power 1 / gamma.
+
+    The authors' alpha is the weight of false negatives, here beta. Below a Tversky loss of 1e-7 the power,
+    whose slope is infinite at 0, goes on as a straight line to 0. An empty mask has mean(P) to that power.
+
+    Args:
+        alpha, beta: see `tversky_loss`.
+        gamma: above 0; 4/3 in the paper, 1 is `tversky_loss`.
+    Raises:
+        InputError: a parameter out of range.
+    """
+    if not gamma > 0:
+        raise InputError(f"gamma: {gamma!r} will not do for the focal Tversky loss; give a number above 0")
+    loss = tversky_loss(mask, logits, alpha, beta, pooled)
+    power = ops.power(ops.maximum(loss, FLAT_BELOW), 1 / gamma)
+    return ops.where(loss > FLAT_BELOW, power, loss * FLAT_BELOW ** (1 / gamma - 1))
+
+
+def jaccard_distance(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
+    """Yuan's Jaccard distance (Yuan, Chao and Lo, 2017): 1 - sum(T P) / (sum(T^2) + sum(P^2) - sum(T P)).
+
+    "Quadratic" in van Beers et al.; computed as sum((T - P)^2) / sum(T^2 + P^2 - T P), which is the same.
+    """
+    t, z = _pixels(mask, logits, pooled)
+    p = ops.sigmoid(z)
+    return _reduced(_ratio(t, p, _total((t - p) ** 2), _total(t * t + p * p - t * p)), pooled)
+
+
+def jaccard_metric_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
+    """Jaccard metric loss for soft labels (Wang, Ning and Blaschko, 2023; their JML1), with the L1 norm |.|:
+
+    1 - (|T| + |P| - |T - P|) / (|T| + |P| + |T - P|), which is 1 - sum(min(T, P)) / sum(max(T, P)): Tversky
+    at 1 and 1 with min(T, P) in place of T P. On labels 0 or 1 it is `jaccard_loss`; on soft labels, in
+    [0, 1], unlike that one, it is 0 exactly where P = T.
+    """
+    t, z = _pixels(mask, logits, pooled)
+    p = ops.sigmoid(z)
+    return _reduced(_tversky(t, p, ops.minimum(t, p), 1.0, 1.0), pooled)
+
+
+def _lovasz(t, errors):
+    """Lovász extension of the Jaccard loss at `errors` (0 or more), (images, pixels) -> (images,).
+
+    Algorithm 1 of Berman et al., with its differences in closed form: with the k largest errors mispredicted,
+    I = positives not among them and U = positives + negatives among them, the k-th raises 1 - I / U by 1 / U
+    if it is a positive, by I / (U (U - 1)) if it is a negative, and by 1 if it is the first and there are no
+    positives.
+    """
+    order = ops.argsort(-errors, axis=1)
+    errors, t = ops.take_along_axis(errors, order, axis=1), ops.take_along_axis(t, order, axis=1)
+    positives = ops.sum(t, axis=1, keepdims=True)
+    intersection = positives - ops.cumsum(t, axis=1)
+    union = positives + ops.cumsum(1 - t, axis=1)
+    raised = ops.where(union == 1, 1.0, intersection) / (union * ops.maximum(union - 1, 1.0))
+    return _total(errors * ops.where(t > 0, 1 / union, raised))
+
+
+def lovasz_hinge(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
+    """Lovász hinge (Berman, Triki and Blaschko, 2018): convex in the logits; 0 or more, without upper bound.
+
+    The Lovász extension of 1 - IoU at the hinge errors max(0, 1 - z (2 T - 1)): where these are 0 or 1, it is
+    1 - IoU of the mask that is wrong at the pixels with error 1. Pixels that are right with |z| < 1 still
+    cost. For an empty mask 1 - IoU is 1 as soon as one pixel is wrong, so the loss is the largest error.
+    """
+    t, z = _pixels(mask, logits, pooled)
+    return _reduced(_lovasz(t, ops.relu(1 - z * (2 * t - 1))), pooled)
+
+
+def lovasz_sigmoid(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
+    """Lovász-softmax (Berman et al., 2018) of the one class, P = sigmoid(z): errors |T - P|.
+
+    At P of 0 or 1 it is 1 - IoU of equation 2. For an empty mask it is the largest P.
+    """
+    t, z = _pixels(mask, logits, pooled)
+    return _reduced(_lovasz(t, ops.abs(t - ops.sigmoid(z))), pooled)
+
+
+def bce_iou(mask: Tensor, logits: Tensor, weight: float = 1.0, pooled: bool = False) -> Tensor:
+    """Cross-entropy plus weight times IoU loss, equations 1 and 4; the sum of Qin et al. (2019) without SSIM.
+
+    In nats per pixel plus a number in [0, 1]; 0 or more, without upper bound.
+
+    Args:
+        weight: of IoU loss, 0 or more.
+    Raises:
+        InputError: a negative weight.
+    """
+    if not weight >= 0:
+        raise InputError(f"weight: {weight!r} will not do for BCE + IoU; give 0 or more")
+    bce = binary_crossentropy(mask, logits)  # means over as many pixels each
+    return (ops.mean(bce) if pooled else bce) + weight * jaccard_loss(mask, logits, pooled)
+
+
+def _check_weights(alpha, beta):
+    if not (alpha >= 0 and beta > 0):
+        raise InputError(f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 "
+                         "or more and beta above 0")
+
+
+class Surrogate(keras.losses.Loss):
+    """A function of this module as a Keras loss, summed over the batch like `losses.IoULoss`.
+
+    Args:
+        pooled: see above; `reduction` then has no effect, as there is one value.
+        reduction: Keras' own: "sum", "sum_over_batch_size" for the mean, "none" for one value per image.
+        parameters: further keyword arguments of the function.
+    """
+
+    function = None
+
+    def __init__(self, pooled: bool = False, reduction: str = "sum", name: str | None = None,
+                 **parameters: float):
+        super().__init__(name=name or self.function.__name__, reduction=reduction, dtype="float32")
+        self.pooled, self.parameters = pooled, parameters
+
+    def call(self, y_true, y_pred):
+        return self.function(y_true, y_pred, pooled=self.pooled, **self.parameters)
+
+    def get_config(self):
+        return {**super().get_config(), "pooled": self.pooled, **self.parameters}
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class Tversky(Surrogate):
+    """`tversky_loss` as a Keras loss."""
+
+    function = staticmethod(tversky_loss)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class Dice(Surrogate):
+    """`dice_loss` as a Keras loss."""
+
+    function = staticmethod(dice_loss)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class Jaccard(Surrogate):
+    """`jaccard_loss` as a Keras loss."""
+
+    function = staticmethod(jaccard_loss)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class FocalTversky(Surrogate):
+    """`focal_tversky_loss` as a Keras loss."""
+
+    function = staticmethod(focal_tversky_loss)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class JaccardDistance(Surrogate):
+    """`jaccard_distance` as a Keras loss."""
+
+    function = staticmethod(jaccard_distance)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class JaccardMetric(Surrogate):
+    """`jaccard_metric_loss` as a Keras loss."""
+
+    function = staticmethod(jaccard_metric_loss)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class LovaszHinge(Surrogate):
+    """`lovasz_hinge` as a Keras loss."""
+
+    function = staticmethod(lovasz_hinge)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class LovaszSigmoid(Surrogate):
+    """`lovasz_sigmoid` as a Keras loss."""
+
+    function = staticmethod(lovasz_sigmoid)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class BceIoU(Surrogate):
+    """`bce_iou` as a Keras loss."""
+
+    function = staticmethod(bce_iou)
+
+
+# The paper's own IoU loss, here the class `Jaccard`, is "iou" in `losses.LOSSES`.
+SURROGATES: dict[str, type[keras.losses.Loss]] = {
+    "dice": Dice, "tversky": Tversky, "focal_tversky": FocalTversky, "jaccard_distance": JaccardDistance,
+    "jaccard_metric": JaccardMetric, "lovasz_hinge": LovaszHinge, "lovasz_sigmoid": LovaszSigmoid,
+    "bce_iou": BceIoU}
