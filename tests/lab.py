@@ -1,6 +1,7 @@
 """JupyterLab as `make lab` starts it, on a copy of the notebooks, and what one does in it with a browser."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -16,6 +17,8 @@ from playwright.sync_api import Page, expect
 from lib.config import PROJECT
 
 expect.set_options(timeout=30_000)  # a loaded machine takes its time
+SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
+            "@jupyterlab/apputils-extension/notification": {"fetchNews": "false"}}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -32,6 +35,10 @@ def running(root: Path, study: str):
     token = secrets.token_hex()
     own = {f"JUPYTER{name}": str(root / ".jupyter" / name) for name in
            ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")}
+    for name, settings in SETTINGS.items():
+        path = Path(own["JUPYTERLAB_SETTINGS_DIR"], f"{name}.jupyterlab-settings")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
                "--ServerApp.root_dir=.", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     with open(root / "lab.log", "wb") as log:

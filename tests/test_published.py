@@ -1,0 +1,91 @@
+"""lib/publish.py, and the studies under outputs/published: consistent with their own maps and with today's code."""
+
+import json
+
+import numpy as np
+import pytest
+from made_up_study import write_paper_study
+
+from lib import InputError, findings, inspection, metrics, paper, publish, report, results, stats, study
+from lib.config import PROJECT, resolve
+
+PUBLISHED = sorted(path for path in (PROJECT / "outputs" / "published").iterdir() if (path / "tables").is_dir())
+DEMO = PROJECT / "outputs" / "published" / "demo"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return results.read_study(DEMO)
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_published_studies_are_read_and_their_tables_are_of_their_records(folder, tmp_path):
+    contents = results.read_study(folder)
+    assert len(contents) == 32 and not contents.problems
+    for name, table in report.csv_tables(contents).items():
+        table.to_csv(tmp_path / f"{name}.csv")
+        assert (tmp_path / f"{name}.csv").read_text() == (folder / "tables" / f"{name}.csv").read_text(), name
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_published_records_name_no_place_and_have_parameters_of_today(folder):
+    for run in results.read_study(folder).values():
+        config = resolve(run.record["params"])
+        assert config.run_id == run.run_id and config.data in ("", "synthetic")
+        assert run.score("iou") == pytest.approx(run.per_image["iou"].mean())
+        assert run.score("accuracy") == pytest.approx(run.per_image["accuracy"].mean())
+        assert len(run.history["epoch"]) == run.record["epochs_run"]
+
+
+def test_the_readme_says_what_the_published_study_found():
+    readme = " ".join((PROJECT / "README.md").read_text().split("## ")[0].split())
+    study = results.read_study(PROJECT / "outputs" / "published" / "small")
+    for metric in ("iou", "iou_soft"):
+        _, values = results.scores(study, metric)
+        low, high = stats.mean_interval(*values.T)
+        for figure in (values[:, 0].mean() - values[:, 1].mean(), low, high):
+            assert f"{figure:.3f}".replace("-", "−") in readme
+    collapsed = [run for run in study.values() if findings.collapsed(run)]
+    assert len(collapsed) == 2 and "two of its 16 runs collapsed" in readme
+
+
+def test_every_published_score_follows_from_the_published_maps(demo):
+    for run in demo.values():
+        _, masks = inspection.test_pictures(run)
+        probabilities, _ = run.probabilities()
+        counts = metrics.confusion(masks, probabilities > 127)
+        for name in ("tp", "fp", "fn", "tn"):
+            np.testing.assert_array_equal(getattr(counts, name), run.per_image[name])
+        scores, _ = metrics.score(masks[..., None], probabilities[..., None] / 255)
+        assert run.score("iou") == pytest.approx(scores["iou"], abs=1e-12)
+        assert run.score("iou_pooled") == pytest.approx(scores["iou_pooled"], abs=1e-12)
+        assert run.score("iou_soft") == pytest.approx(scores["iou_soft"], abs=2e-3)  # the maps have 8 bits
+
+
+def test_the_published_demo_is_small_and_has_the_demo_parameters(demo):
+    assert sum(path.stat().st_size for path in DEMO.rglob("*")) <= 15_000_000
+    for config in study.configurations("demo"):
+        assert resolve(demo[config.run_id].record["params"]) == config
+
+
+def test_publish_takes_what_can_be_passed_on(tmp_path):
+    source, target = tmp_path / "study", tmp_path / "published"
+    write_paper_study(source, paper.CELLS[:2])
+    run_id = paper.CELLS[0].run_id("iou")
+    (source / run_id / "train.ipynb").write_text("{}")
+    with pytest.raises(InputError, match="has no tables yet"):
+        publish.publish(source, target)
+    (source / "tables").mkdir()
+    (source / "tables" / "runs.csv").write_text("run\n")
+    path = source / run_id / "record.json"
+    record = json.loads(path.read_text())
+    record["params"]["data"] = "/home/somebody/faces"
+    path.write_text(json.dumps(record))
+    publish.publish(source, target)
+    assert {file.name for file in (target / run_id).iterdir()} == {"record.json", "history.csv", "per_image.csv"}
+    assert "somebody" not in "".join(file.read_text() for file in target.rglob("*") if file.is_file())
+    assert results.read_study(target).keys() == results.read_study(source).keys()
+    before = {file: file.read_bytes() for file in target.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match="exists and is kept"):
+        publish.publish(source, target)
+    assert before == {file: file.read_bytes() for file in target.rglob("*") if file.is_file()}
