@@ -1,7 +1,7 @@
 """What there is to see in a study: pictures of the test part, scores at every threshold, the state of every study.
 
-Everything here is numpy; `widgets` shows it. A probability map holds uint8 255 P; at threshold t a pixel is
-positive where its value is above 255 t, so the integer part k of 255 t, from 0 to 255, stands for the threshold.
+Everything here is numpy; `widgets` shows it. Levels are those of `calibration`: of a threshold t, the integer part of
+255 t.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import InputError, data, results
+from lib import InputError, calibration, data, results
 from lib.config import PROJECT, resolve
 from lib.results import Run, Study
 
 OUTPUTS = PROJECT / "outputs"
 PUBLISHED = OUTPUTS / "published"
 PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
-LEVELS = 256
 
 
 def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -74,41 +73,12 @@ class Evaluation:
     probabilities: np.ndarray
 
     @cached_property
-    def histograms(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each image, how many negative and how many positive pixels have each value: two (n, 256) int64."""
-        values = self.probabilities.reshape(len(self.masks), -1) + 256 * self.masks.reshape(len(self.masks), -1).astype(
-            "uint16")
-        counts = np.stack([np.bincount(row, minlength=2 * LEVELS) for row in values])
-        return counts[:, :LEVELS], counts[:, LEVELS:]
-
-    @cached_property
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
-        """IoU and accuracy of each image at every threshold k / 255: two (n, 256) float32, k along the second axis.
-
-        As in `metrics`, an image whose label and mask are both empty has IoU 1.
-        """
-        negative, positive = self.histograms
-        tp, fp = (counts.sum(1, keepdims=True) - counts.cumsum(1) for counts in (positive, negative))
-        union = positive.sum(1, keepdims=True) + fp
-        iou = np.where(union == 0, 1.0, tp / np.maximum(union, 1))
-        accuracy = (tp + negative.sum(1, keepdims=True) - fp) / self.masks[0].size
-        return iou.astype("float32"), accuracy.astype("float32")
-
-
-    def reliability(self, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Calibration of P over all pixels, in `bins` bins of equal width (Guo et al., 2017).
-
-        Returns:
-            Of each bin the mean P, the share of its pixels that are positive (NaN if it has none) and how many pixels
-            it has: (bins,) float64, float64, int64.
-        """
-        negative, positive = (counts.sum(axis=0) for counts in self.histograms)
-        values = np.arange(LEVELS) / (LEVELS - 1)
-        of = np.minimum((values * bins).astype(int), bins - 1)
-        pixels = np.bincount(of, negative + positive, bins)
-        with np.errstate(invalid="ignore"):
-            return (np.bincount(of, values * (negative + positive), bins) / pixels,
-                    np.bincount(of, positive, bins) / pixels, pixels.astype("int64"))
+        """IoU and accuracy of each image at every level k: two (n, 256) float32, k along the second axis."""
+        negative, positive = calibration.histograms(self.masks, self.probabilities)
+        right = negative.cumsum(1) + positive.sum(1, keepdims=True) - positive.cumsum(1)
+        iou = calibration.iou_at_levels(self.masks, self.probabilities)
+        return iou.astype("float32"), (right / self.masks[0].size).astype("float32")
 
 
 def evaluate(run: Run, masks: np.ndarray) -> Evaluation:

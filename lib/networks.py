@@ -130,7 +130,7 @@ def halves(network: keras.Model, trainable_blocks: int) -> tuple[keras.Model | N
 
 
 def frozen_output(network: keras.Model, trainable_blocks: int) -> str | None:
-    """Name of the layer whose output is the last frozen one, or None where all five blocks are trained."""
+    """Name of the layer whose output is the last frozen one, or None where nothing is frozen."""
     key = MODELS.get(network.name, network.name)
     if key in models.ENCODERS:
         return models.frozen_output(key, trainable_blocks)
@@ -202,7 +202,8 @@ def blocks(operations: list) -> list[str]:
 
 
 def _cut(operations, trainable_blocks):
-    return blocks(operations)[4 - trainable_blocks] if trainable_blocks < 5 else None
+    end = blocks(operations)[4 - trainable_blocks] if trainable_blocks < 5 else None
+    return None if end == operations[0].name else end
 
 
 def _known(name):

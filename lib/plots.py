@@ -240,7 +240,7 @@ def reliability(runs: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]) -> F
 
     Args:
         runs: loss -> (mean P, share of positive pixels, number of pixels), each (bins,), as
-            `inspection.Evaluation.reliability` gives them. A calibrated network lies on the diagonal.
+            `calibration.reliability` gives them. A calibrated network lies on the diagonal.
     """
     check_together(runs=runs)
     fig = Figure(figsize=(4.2, 4.6), layout="constrained")

@@ -42,15 +42,6 @@ def test_the_level_of_one_half_is_that_of_the_records(evaluation):
                                metrics.confusion(evaluation.masks, probabilities > 0.5).iou, rtol=1e-6)
 
 
-def test_reliability_counts_every_pixel_once(evaluation):
-    mean, share, pixels = evaluation.reliability(5)
-    p = evaluation.probabilities / 255
-    for number, (low, high) in enumerate(zip(np.arange(5) / 5, [0.2, 0.4, 0.6, 0.8, 2])):
-        inside = (p >= low) & (p < high)
-        assert pixels[number] == inside.sum()
-        assert mean[number] == pytest.approx(p[inside].mean()) and share[number] == evaluation.masks[inside].mean()
-
-
 def test_maps_of_other_images_are_refused(tmp_path):
     write_run(tmp_path, paper.CELLS[0], "iou")
     run = results.read_study(tmp_path)[paper.CELLS[0].run_id("iou")]
