@@ -68,6 +68,12 @@ def test_the_published_demo_is_small_and_has_the_demo_parameters(demo):
         assert resolve(demo[config.run_id].record["params"]) == config
 
 
+def test_the_analysis_reads_the_published_study_with_its_pictures(tmp_path):
+    report._execute(DEMO, tmp_path / "analysis.ipynb")
+    text = (tmp_path / "analysis.ipynb").read_text()
+    assert "32 of 32 runs are finished" in text and "cannot be shown" not in text
+
+
 def test_publish_takes_what_can_be_passed_on(tmp_path):
     source, target = tmp_path / "study", tmp_path / "published"
     write_paper_study(source, paper.CELLS[:2])
