@@ -205,7 +205,7 @@ def test_another_study_and_a_missing_one(page, inspector):
 
     execute("inspector.show('nowhere')")
     expect(inspector.get_by_role("alert")).to_have_text(re.compile("nowhere: there is no such study folder"))
-    assert page.locator(".jp-OutputArea-output[data-mime-type*=error]").count() == 0
+    assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0
     execute("inspector.show('published/demo')")
     expect(inspector.get_by_role("alert")).to_be_hidden()
     expect(inspector.locator("canvas").first).to_be_visible()
@@ -245,7 +245,7 @@ def test_every_interactive_figure_of_a_lesson_moves(page, lab, name):
                     break
             else:
                 pytest.fail(f"{name}: a control does not move its figure")
-        assert figure.locator("[data-mime-type*=error]").count() == 0
+        assert figure.locator("[data-mime-type*=stderr]").count() == 0
 
 
 def test_the_console_showed_no_error(page, inspector):
