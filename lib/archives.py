@@ -1,7 +1,8 @@
 """The files of an archive or of the folder extracted from it, read in memory: nothing is ever extracted.
 
-Only regular members with a plain relative name count: links, devices, absolute names and names with `..` are
-passed over, as are hidden files.
+Only regular members with a plain relative name count: links, devices, absolute names, names with `..` and names
+with control characters are passed over, as are hidden files. Sizes that an archive claims are not believed: no
+more is unpacked than the limits below.
 """
 import gzip
 import posixpath
@@ -16,6 +17,31 @@ from pathlib import Path
 from lib import InputError
 
 MAX_BYTES = 200_000_000  # of one file; larger ones are refused before they are read
+MAX_UNPACKED = 4_000_000_000  # of a whole .tgz; gzip can pack a thousandfold
+MAX_HEADERS = 1 << 16  # between two members of a .tgz; tarfile reads what a header claims into memory
+MAX_PADDING = 1 << 24  # after the last member of a .tgz
+
+
+def reason(error: Exception) -> str:
+    """What an exception of another library says: one printable line of at most 200 characters, else its type."""
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+class _Metered:
+    """A stream that gives `left` more bytes and raises ValueError beyond, or where its end is read again and again:
+    tarfile does so to skip what a header claims."""
+
+    def __init__(self, stream):
+        self.stream, self.left, self.ends = stream, MAX_HEADERS, 0
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        self.left -= len(data)
+        self.ends += not data
+        if self.left < 0 or self.ends > 10:
+            raise ValueError("its headers do not say how long it is")
+        return data
 
 
 @dataclass(frozen=True)
@@ -29,8 +55,9 @@ class Container:
         """The archive itself, or every file of the folder that is not hidden, sorted."""
         if not self.path.is_dir():
             return [self.path]
-        return sorted(file for file in self.path.rglob("*")
-                      if file.is_file() and not file.name.startswith("."))
+        with self._readable("its list of files"):
+            return sorted(file for file in self.path.rglob("*")
+                          if file.is_file() and self._plain(file.relative_to(self.path).as_posix()))
 
     def place(self, name: str) -> str:
         """Where the file `name` is, for messages."""
@@ -58,8 +85,12 @@ class Container:
             with zipfile.ZipFile(self.path) as archive:
                 for name in wanted:
                     with self._readable(name):
-                        self._check_size(name, members[name].file_size)
-                        data = archive.read(members[name])
+                        size = members[name].file_size
+                        self._check_size(name, size)
+                        if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                            raise ValueError("packed with another method than deflate")
+                        with archive.open(members[name]) as file:
+                            data = file.read(size)  # without a size, all that unpacks, whatever it claims
                     yield name, data
         else:
             yield from (member for member in self._tar_members(wanted) if member[0] in wanted)
@@ -72,31 +103,39 @@ class Container:
 
     def _tar_members(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """(name, bytes) of all regular files; the unwanted ones are skipped over and come with b""."""
-        place = "its beginning"
-        with gzip.open(self.path) as stream:
+        place, unpacked = "its beginning", 0
+        with self._readable(place):
+            packed = gzip.open(self.path)
+        with packed:
+            stream = _Metered(packed)
             with self._readable(place):
                 archive = tarfile.open(fileobj=stream, mode="r|")
             while True:
                 with self._readable(place):
                     member = archive.next()
                     if member is None:
+                        stream.left = MAX_PADDING
                         while stream.read(1 << 20):  # to the end: only there gzip checks its checksum
                             pass
                         return
-                    place = f"what follows {member.name}"
+                    place = f"what follows {member.name[-200:]!r}"
+                    self._check_size(repr(member.name[-200:]), member.size)
+                    unpacked += member.size
+                    if unpacked > MAX_UNPACKED:
+                        raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+                    stream.left = member.size + MAX_HEADERS
                     name = self._plain(member.name) if member.isreg() else None
                     data = b""
                     if name in wanted:
-                        self._check_size(name, member.size)
                         data = archive.extractfile(member).read()
                 if name:
                     yield name, data
 
     def _plain(self, name: str) -> str | None:
-        """The name relative to `top`; None for hidden files and for names that leave the archive."""
+        """The name relative to `top`; None for hidden files, names that leave the archive and unprintable ones."""
         parts = posixpath.normpath(name).removeprefix(self.top + "/")
         hidden = any(part.startswith(".") for part in parts.split("/"))  # .., ._name.jpg, .DS_Store
-        return None if hidden or parts.startswith(("/", "__MACOSX")) else parts
+        return parts if parts.isprintable() and not hidden and not parts.startswith(("/", "__MACOSX")) else None
 
     def _check_size(self, name: str, size: int) -> None:
         if size > MAX_BYTES:
@@ -111,4 +150,4 @@ class Container:
             raise
         except Exception as error:  # foreign bytes: zlib, gzip, tarfile and zipfile raise a dozen types
             raise InputError(f"{self.path}: cannot read {member}, truncated or corrupt "
-                             f"({error or type(error).__name__}): get the file again") from error
+                             f"({reason(error)}): get the file again") from error

@@ -67,11 +67,15 @@ def kernel_manager(environment: dict[str, str], log: Path) -> type:
     """
     from jupyter_client.manager import AsyncKernelManager
 
+    from lib.warm import ForkProvisioner
+
     class LoggingKernelManager(AsyncKernelManager):
         async def start_kernel(self, **options):
             with open(log, "ab") as file:
                 options["extra_arguments"] = [*options.get("extra_arguments", ()),
                                               "--IPKernelApp.capture_fd_output=False"]
+                self.provisioner = self.provisioner or ForkProvisioner(
+                    kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
                 await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
 
     return LoggingKernelManager

@@ -173,6 +173,24 @@ def expected_calibration_error(masks: ArrayLike, probabilities: ArrayLike, bins:
     return reliability(masks, probabilities, bins).error
 
 
+def score(chosen_on: tuple[ArrayLike, ArrayLike],
+          applied_to: tuple[ArrayLike, ArrayLike]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Scores beyond the paper of the test part, with the threshold that is best on the validation part.
+
+    Args:
+        chosen_on, applied_to: (masks, maps) of the validation part and of the test part.
+    Returns:
+        (scores, per_image): `threshold`, the P above which a pixel is then positive, `iou_tuned`, the IoU at it
+        averaged over images, `boundary_iou` at 0.5, averaged, and `calibration_error`; and (images,) float64
+        `iou_tuned` and `boundary_iou`.
+    """
+    level, tuned = iou_at_best_level(chosen_on, applied_to)
+    masks, maps = (np.asarray(each) for each in applied_to)
+    per_image = {"iou_tuned": tuned, "boundary_iou": boundary_iou(masks, maps > HALF)}
+    return {"threshold": (level + 0.5) / (LEVELS - 1), "calibration_error": expected_calibration_error(masks, maps),
+            **{name: float(values.mean()) for name, values in per_image.items()}}, per_image
+
+
 def _iou(intersection, union):
     return np.where(union == 0, 1.0, intersection / np.maximum(union, 1))
 

@@ -5,19 +5,29 @@ import difflib
 import hashlib
 import json
 import math
+import re
+import reprlib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
 
 from lib import InputError, data
+from lib.archives import reason
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
-CHOICES = {"model": ("bfcn32s", "fcresnet"), "dataset": ("lfw", "helen"), "size": ("big", "small"),
-           "loss": ("iou", "bce"), "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
+PAPER = {"model": ("bfcn32s", "fcresnet"), "loss": ("iou", "bce")}  # of the 32 runs
+BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"),
+          "loss": ("dice", "tversky", "focal_tversky", "jaccard_distance", "jaccard_metric", "lovasz_hinge",
+                   "lovasz_sigmoid", "bce_iou")}
+CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
+           "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean"),
+           "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS), "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
+MAX_YAML = 100_000  # bytes of a parameter file
 # Code that decides a run's numbers; plots, tables and the batch do not.
-CODE = ("archives", "config", "data", "layouts", "losses", "metrics", "models", "training")
+CODE = ("archives", "calibration", "config", "data", "layouts", "losses", "metrics", "models", "training")
+BEYOND_CODE = ("networks", "surrogates")  # where the model or the loss is not the paper's
 
 
 @dataclass(frozen=True)
@@ -32,30 +42,37 @@ class Config:
     size: str = "big"
     hair: bool = False
     loss: str = "iou"
+    part: str = ""
     data: str = "synthetic"
     synthetic_images: int = 200
+    synthetic_share: float = 0.0
     image_size: int = 128
     encoder_width: float = 0.25
     fc_units: int = 64
     encoder_weights: str = "demo"
     trainable_blocks: int = 1
+    batch_norm: str = "trained"
     epochs: int = 8
     batch_size: int = 10
     patience: int = 4
     learning_rate: float = 0.0005
     rmsprop_epsilon: float = 1.0e-14
+    loss_reduction: str = "own"
     monitor: str = "val_iou"
     cache_features: bool = True
     seed: int = 0
+    tag: str = ""
 
     @property
     def run_id(self) -> str:
-        """`{model}-{dataset}-{size}-{hair|nohair}-{loss}`."""
-        return "-".join((self.model, self.dataset, self.size, "hair" if self.hair else "nohair", self.loss))
+        """`{model}-{dataset}-{size}-{hair|nohair}-{loss}`, and `-{tag}` where there is one."""
+        name = "-".join((self.model, self.dataset, self.size, "hair" if self.hair else "nohair", self.loss))
+        return f"{name}-{self.tag}" if self.tag else name
 
     def dataset_arguments(self) -> dict:
         """Keyword arguments of `data.digest`; with `image_size` also those of `data.load`."""
-        return {"name": self.dataset, "root": self.data, "synthetic_images": self.synthetic_images}
+        return {"name": self.dataset, "root": self.data, "synthetic_images": self.synthetic_images,
+                "synthetic_share": self.synthetic_share}
 
 
 def resolve(*mappings: dict) -> Config:
@@ -78,28 +95,57 @@ def resolve(*mappings: dict) -> Config:
 
 
 def _typed(name, value, kind):
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
     if type(value) is not kind:
         hint = "; in YAML, write 1.0e-4 with a point" if kind is float and isinstance(value, str) else ""
-        raise InputError(f"parameter {name}: {value!r} is of type {type(value).__name__}, "
+        raise InputError(f"parameter {name}: {_shown(value)} is of type {type(value).__name__}, "
                          f"not {kind.__name__}: correct it{hint}")
     return value
 
 
+def _shown(value):
+    """A value as messages show it: of one that is long or nested, the beginning."""
+    shown = reprlib.Repr()
+    shown.maxstring, shown.maxother, shown.maxlevel = 120, 120, 2
+    try:
+        return shown.repr(value)
+    except ValueError:  # Python refuses to write whole numbers of more than 4300 digits
+        return "a number of thousands of digits"
+
+
+def _is_path(text):
+    """Whether a text can name a file: no control characters, no part too long, no unknown user's home folder."""
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        return False
+    return (not re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text) and len(text) <= 1000
+            and all(len(part.encode()) <= 255 for part in text.split("/")))
+
+
 def _check(config):
     def refuse(name, rule):
-        raise InputError(f"parameter {name}: {getattr(config, name)!r} will not do, it must be {rule}")
+        raise InputError(f"parameter {name}: {_shown(getattr(config, name))} will not do, it must be {rule}")
     for name, allowed in CHOICES.items():
         if getattr(config, name) not in allowed:
-            refuse(name, "one of " + ", ".join(allowed))
-    if config.image_size < 32 or config.image_size % 32:
-        refuse("image_size", "a multiple of 32 (the nets' stride), 32 or more")
+            refuse(name, "one of " + ", ".join(value or "''" for value in allowed))
+    if config.model not in PAPER["model"] + BEYOND["model"] and not _is_application(config.model):
+        refuse("model", f"one of {', '.join(PAPER['model'] + BEYOND['model'])}, or an encoder of "
+                        "keras.applications such as MobileNetV2")
+    if config.part and config.hair:
+        refuse("hair", "false where part is set, which is then the only positive class")
+    if config.part not in ("", "hair") and config.dataset != "helen":
+        refuse("part", "empty or hair on lfw, whose labels tell no more apart; set dataset to helen")
+    if not 32 <= config.image_size <= 8192 or config.image_size % 32:
+        refuse("image_size", "a multiple of 32 (the nets' stride), 32 or more and at most 8192")
     for name in ("fc_units", "epochs", "batch_size", "patience"):
-        if getattr(config, name) < 1:
-            refuse(name, "1 or more")
-    if config.synthetic_images < 10:
-        refuse("synthetic_images", "10 or more")
+        if not 1 <= getattr(config, name) <= 1_000_000:
+            refuse(name, "1 or more and at most 1000000")
+    if not 0 <= config.synthetic_share <= 0.5:
+        refuse("synthetic_share", "from 0 (faces as large as in LFW) to 0.5")
+    if not 10 <= config.synthetic_images <= 100_000:
+        refuse("synthetic_images", "10 or more and at most 100000")
     for name in ("learning_rate", "rmsprop_epsilon"):
         if not 0 < getattr(config, name) < math.inf:
             refuse(name, "a number above 0")
@@ -109,24 +155,44 @@ def _check(config):
         refuse("trainable_blocks", "from 0 (the head alone) to 5 (the whole encoder)")
     if not 0 <= config.seed < 2**32:
         refuse("seed", "from 0 to 4294967295")
+    if not re.fullmatch(r"[a-z0-9._=-]{0,150}", config.tag):
+        refuse("tag", "made of a-z, 0-9 and the signs . _ = - alone, 150 at most, as it becomes part of a folder's name")
+    for name in ("data", "encoder_weights"):
+        if not _is_path(getattr(config, name)):
+            refuse(name, "a word or path of at most 1000 characters, without control characters")
     if not config.encoder_weights:
         refuse("encoder_weights", "imagenet, demo, none or the path of a weights file")
     if config.encoder_weights == "imagenet" and config.encoder_width != 1:
         refuse("encoder_width", "1.0 with imagenet weights; else set encoder_weights to demo, none or a path")
+    if config.encoder_weights == "demo" and config.model not in PAPER["model"] + BEYOND["model"]:
+        refuse("encoder_weights", f"imagenet, none or a path: {config.model} has no demo weights")
     if config.encoder_weights == "demo" and config.encoder_width != 0.25:
         refuse("encoder_width", "0.25 with the demo weights, which were trained at that width")
 
 
+def _is_application(name):
+    """Whether `keras.applications` makes an encoder of this name."""
+    from lib import networks
+    return name in networks.APPLICATIONS
+
+
 def read_yaml(path: Path) -> dict:
-    """Parameters of a YAML file (safe loader), as a mapping. Raises InputError for anything else in it."""
+    """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for anything else in it."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if Path(path).stat().st_size > MAX_YAML or not Path(path).is_file():
+            raise ValueError(f"it is no file of at most {MAX_YAML:,} bytes")
+        text = Path(path).read_text(encoding="utf-8")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > 20:  # a few aliases expand to terabytes
+                raise ValueError("it has an alias or is nested too deeply: write plain values")
+        content = yaml.safe_load(text)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such parameter file; params/ lists them") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}); "
-                         "correct the file") from error
-    if not isinstance(content, dict):
+    except Exception as error:  # foreign text: PyYAML raises many types
+        raise InputError(f"{path}: cannot be read as YAML ({reason(error)}); correct the file") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"{path}: holds no parameters; write one `name: value` on each line")
     return content
 
@@ -142,7 +208,11 @@ def from_notebook(namespace: dict) -> Config:
     injected = {}
     for cell in namespace.get("In", ()):
         if cell.startswith("# Parameters\n"):
-            names = [target.id for node in ast.parse(cell).body if isinstance(node, ast.Assign)
+            try:
+                statements = ast.parse(cell).body
+            except SyntaxError:  # not papermill's cell, which is plain Python
+                continue
+            names = [target.id for node in statements if isinstance(node, ast.Assign)
                      for target in node.targets if isinstance(target, ast.Name)]
             injected |= {name: namespace.get(name) for name in names if name not in own}
     return resolve(injected, {name: namespace[name] for name in own - {"out_dir"} if name in namespace})
@@ -166,7 +236,8 @@ def key_parts(config: Config) -> dict[str, str]:
     The content of data and of weights files counts, not where they lie.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
-    code = b"".join((PROJECT / "lib" / f"{module}.py").read_bytes() for module in CODE)
+    beyond = config.model not in PAPER["model"] or config.loss not in PAPER["loss"]
+    code = b"".join((PROJECT / "lib" / f"{module}.py").read_bytes() for module in CODE + BEYOND_CODE * beyond)
     if config.encoder_weights == "demo":
         code += b"".join(path.read_bytes() for path in sorted((PROJECT / "lib" / "weights").glob("*.h5")))
     elif (weights := PROJECT / Path(config.encoder_weights).expanduser()).is_file():

@@ -9,9 +9,11 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,22 +22,25 @@ import numpy as np
 from filelock import FileLock
 
 from lib import InputError
-from lib.archives import Container
-from lib.layouts import BACKGROUND, DATASETS, FACE, HAIR, LISTERS, READERS, facts, find
+from lib.archives import Container, reason
+from lib.layouts import (BACKGROUND, BROWS, DATASETS, EYES, FACE, HAIR, LISTERS, MOUTH, NOSE, READERS, facts,
+                         find)
 
-__all__ = ["BACKGROUND", "DATASETS", "FACE", "HAIR", "Dataset", "Split", "binary_masks", "cache_root",
+__all__ = ["BACKGROUND", "DATASETS", "FACE", "HAIR", "PARTS", "Dataset", "Split", "binary_masks", "cache_root",
            "data_root", "digest", "info", "load", "split"]
 
 PROJECT = Path(__file__).resolve().parent.parent
+PARTS = {"hair": HAIR, "brows": BROWS, "eyes": EYES, "nose": NOSE, "mouth": MOUTH}  # the last four: HELEN only
 DRAWING = ("canvas", "scenery", "faces", "synthetic")  # modules that make synthetic faces
-FORMAT = 1  # part of every digest; raise it when decoding changes
+FORMAT = 2  # part of every digest; raise it when decoding changes
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Decoded pictures in sorted order, memory-mapped and read-only.
 
-    images: (n, s, s, 3) uint8, RGB.  labels: (n, s, s) uint8, BACKGROUND, FACE or HAIR.  ids: n names.
+    images: (n, s, s, 3) uint8, RGB.  labels: (n, s, s) uint8, BACKGROUND, FACE or HAIR; in HELEN
+    what of the face is BROWS, EYES, NOSE or MOUTH is labelled so.  ids: n names.
     digest: hexadecimal digest of the content that was decoded, the same at every size.
     source: where the pictures come from, for people.
     official: the image count is the official one and the pictures are not synthetic.
@@ -73,7 +78,7 @@ def split(n: int, name: str, size: str) -> Split:
         raise InputError(f"unknown split size {size!r}: use one of {', '.join(official.splits)}")
     if n < 3:
         raise InputError(f"{n} images of {official.title} cannot be split: training, validation and test "
-                         "need at least 3")
+                         "need at least 3, so give more")
     train, validation, test = official.splits[size]
     scaled = n < train + validation + test
     if scaled:
@@ -83,61 +88,78 @@ def split(n: int, name: str, size: str) -> Split:
     return Split(slice(0, train), slice(train, train + validation), slice(n - test, n), scaled)
 
 
-def binary_masks(labels: np.ndarray, hair: bool) -> np.ndarray:
-    """Labels of any shape -> uint8 masks of that shape: 1 on the face (with `hair` also on hair), else 0."""
-    face = labels == FACE
-    return (face | (labels == HAIR) if hair else face).astype(np.uint8)
+def binary_masks(labels: np.ndarray, hair: bool, part: str = "") -> np.ndarray:
+    """Labels of any shape -> uint8 masks of that shape: 1 on the face (with `hair` also on hair), else 0.
+
+    With `part`, a key of `PARTS`, 1 on that part alone.
+    """
+    if part:
+        return (labels == PARTS[part]).astype(np.uint8)
+    return (labels != BACKGROUND if hair else (labels != BACKGROUND) & (labels != HAIR)).astype(np.uint8)
 
 
 # ---- where the data are ------------------------------------------------------------------------------------
 
 def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
     """The folder of the archives: `root`, else $IOU_STUDY_DATA, else `data/`; or the word "synthetic".
-    Relative paths are taken from the project's folder, so that notebooks and command lines mean the same."""
+    Relative paths are taken from the project's folder, so that notebooks and command lines mean the same.
+    Raises InputError for the home folder of an unknown user."""
     root = root or os.environ.get("IOU_STUDY_DATA") or "data"
-    return "synthetic" if str(root) == "synthetic" else PROJECT / Path(root).expanduser()
+    try:
+        return "synthetic" if str(root) == "synthetic" else PROJECT / Path(root).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"the data root {root} is in no home folder ({reason(error)}): give another") from error
 
 
 def cache_root(cache: str | Path | None = None) -> Path:
     """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `outputs/cache`; made if it is missing.
     Raises InputError if that fails."""
-    path = PROJECT / Path(cache or os.environ.get("IOU_STUDY_CACHE") or "outputs/cache").expanduser()
-    try:
+    path = cache or os.environ.get("IOU_STUDY_CACHE") or "outputs/cache"
+    with _writing(path, RuntimeError, ValueError):  # these two: a path that cannot be one
+        path = PROJECT / Path(path).expanduser()
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the cache folder {path} cannot be made ({error.strerror}): "
-                         "set IOU_STUDY_CACHE to a folder that can be written") from error
     return path
+
+
+@contextmanager
+def _writing(folder: str | Path, *others: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, *others) as error:
+        raise InputError(f"the cache folder {folder} cannot be written ({reason(error)}): "
+                         "set IOU_STUDY_CACHE to a folder that can be") from error
 
 
 # ---- digests -----------------------------------------------------------------------------------------------
 
 def digest(name: str, root: str | Path | None = None, cache: str | Path | None = None,
-           synthetic_images: int = 200, synthetic_seed: int = 0) -> str:
+           synthetic_images: int = 200, synthetic_seed: int = 0, synthetic_share: float = 0.0) -> str:
     """Hexadecimal SHA-256 digest of the content of a data set, without decoding it; part of every run's key.
 
     Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
     differ). It is kept in the cache under the paths, sizes and modification times of the files, and so
-    computed once. For synthetic faces it is derived from their number, their seed and the source
-    of the modules that draw them.
+    computed once. For synthetic faces it is derived from their number, seed and share (see `load`) and the
+    source of the modules that draw them.
     Raises InputError as `load` does.
     """
     facts(name)
     root = data_root(root)
     if root == "synthetic":
         source = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in DRAWING)
-        return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, _sha256(source)]).encode())
+        return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, synthetic_share, _sha256(source)]).encode())
     containers = find(name, root)
     files = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns)
              for container in containers for file in container.files()]
     memo = cache_root(cache) / "digests" / _sha256(json.dumps([FORMAT, name, files]).encode())
-    if not memo.is_file():
-        value = _sha256(json.dumps([FORMAT, name, _content(name, containers)]).encode())
+    if memo.is_file() and re.fullmatch("[0-9a-f]{64}", kept := memo.read_text("ascii", "replace")):
+        return kept
+    value = _sha256(json.dumps([FORMAT, name, _content(name, containers)]).encode())
+    with _writing(memo.parent):
         memo.parent.mkdir(exist_ok=True)
         partial = memo.with_name(f"{memo.name}.{os.getpid()}")
         partial.write_text(value)
         os.replace(partial, memo)
-    return memo.read_text()
+    return value
 
 
 def _sha256(data: bytes) -> str:
@@ -163,8 +185,11 @@ def _content(name: str, containers: list[Container]) -> list:
 # ---- the cache ---------------------------------------------------------------------------------------------
 
 def load(name: str, image_size: int, root: str | Path | None = None, cache: str | Path | None = None,
-         synthetic_images: int = 200, synthetic_seed: int = 0) -> Dataset:
+         synthetic_images: int = 200, synthetic_seed: int = 0, synthetic_share: float = 0.0) -> Dataset:
     """Data set `name` at image_size x image_size pixels, decoded on the first call only, memory-mapped.
+
+    `root` and `cache`: see `data_root` and `cache_root`. Synthetic faces are drawn so large that they take
+    `synthetic_share` of the pixels on average, 0 for as large as in LFW.
 
     The cache folder `<cache>/<name>-<size>px-<digest>/` is written beside its place under a lock and then
     moved there, so that processes that start together decode once and nobody sees half of it.
@@ -174,19 +199,20 @@ def load(name: str, image_size: int, root: str | Path | None = None, cache: str 
         raise InputError(f"image_size {image_size!r} is no whole number of pixels from 1 on")
     official = facts(name)
     root = data_root(root)
-    content = digest(name, root, cache, synthetic_images, synthetic_seed)
+    content = digest(name, root, cache, synthetic_images, synthetic_seed, synthetic_share)
     folder = cache_root(cache) / f"{name}-{image_size}px-{content[:16]}"
 
     def write(partial: Path) -> None:
         faces = root
         if root == "synthetic":
-            faces = _synthetic(name, content, cache, synthetic_images, synthetic_seed)
+            faces = _synthetic(name, content, cache, synthetic_images, synthetic_seed, synthetic_share)
         _write(name, find(name, faces), image_size, partial)
 
     images, labels, ids = build_once(folder, lambda: _open(folder, image_size), write)
     n = len(ids)
     if root == "synthetic":
-        source = f"synthetic faces ({n}, seed {synthetic_seed}) in {official.short}'s layout"
+        drawn = f", drawn for {synthetic_share:.1%} of the pixels" if synthetic_share else ""
+        source = f"synthetic faces ({n}, seed {synthetic_seed}{drawn}) in {official.short}'s layout"
         note = f"synthetic faces stand in for {official.title}"
     else:
         source = " + ".join(container.path.name for container in find(name, root))
@@ -197,9 +223,10 @@ def load(name: str, image_size: int, root: str | Path | None = None, cache: str 
 
 
 def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
-    """What `opened()` returns; if that is None, `write` fills a folder that then takes `folder`'s place."""
+    """What `opened()` returns; if that is None, `write` fills a folder that then takes `folder`'s place.
+    Raises InputError if the folder cannot be written."""
     if (found := opened()) is None:
-        with FileLock(f"{folder}.lock"):
+        with _writing(folder.parent), FileLock(f"{folder}.lock"):
             if (found := opened()) is None:
                 partial = folder.with_name(folder.name + ".partial")
                 for leftover in (partial, folder):
@@ -223,13 +250,13 @@ def check_space(folder: Path, needed: int, what: str) -> None:
                          f"{needed:,}: make room or set IOU_STUDY_CACHE")
 
 
-def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int) -> Path:
+def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int, share: float) -> Path:
     """The folder with n synthetic faces in the layout of data set `name`, drawn if it is missing."""
     from lib import synthetic
     folder = cache_root(cache) / f"synthetic-{content[:16]}"
     make = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}[name]
     return build_once(folder, lambda: folder if folder.is_dir() else None,
-                       lambda partial: make(partial, n, seed))
+                       lambda partial: make(partial, n, seed, share=share))
 
 
 def _write(name: str, containers: list[Container], size: int, folder: Path) -> None:
@@ -251,10 +278,11 @@ def _open(folder: Path, size: int) -> tuple[np.memmap, np.memmap, tuple[str, ...
         ids = tuple(json.loads((folder / "meta.json").read_text())["ids"])
         images, labels = (np.load(folder / file, mmap_mode="r", allow_pickle=False)
                           for file in ("images.npy", "labels.npy"))
-    except (OSError, EOFError, ValueError, KeyError):
+    except Exception:  # foreign bytes: numpy's reader raises many types
         return None
     shape = (len(ids), size, size)
-    return (images, labels, ids) if labels.shape == shape and images.shape == (*shape, 3) else None
+    whole = labels.shape == shape and images.shape == (*shape, 3) and images.dtype == labels.dtype == np.uint8
+    return (images, labels, ids) if whole else None
 
 
 # ---- command line ------------------------------------------------------------------------------------------
@@ -266,7 +294,7 @@ def info(dataset: Dataset) -> str:
     lines += [f"Note: {dataset.note}."] if dataset.note else []
     test = dataset.labels[split(n, dataset.name, "big").test]
     for part, labels in (("all images", dataset.labels), ("test part", test)):
-        face, hair = (labels == FACE).mean(), (labels == HAIR).mean()
+        face, hair = binary_masks(labels, False).mean(), (labels == HAIR).mean()
         lines.append(f"{part}: face {face:.1%}, hair {hair:.1%}, both {face + hair:.1%} of the pixels")
     for size in facts(dataset.name).splits:
         parts = split(n, dataset.name, size)

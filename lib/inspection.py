@@ -31,7 +31,7 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
         raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
                          "run saw; restore them or run it again")
-    return images, data.binary_masks(labels, config.hair)
+    return images, data.binary_masks(labels, config.hair, config.part)
 
 
 def _loaded(config):
@@ -95,7 +95,7 @@ def comparable(study: Study, run: Run) -> list[Run]:
     def task(other):
         about = other.record["data"]
         return (other.cell.dataset, other.cell.hair, about.get("digest"), about["counts"].get("test"),
-                other.record["params"].get("image_size"))
+                other.record["params"].get("image_size"), other.record["params"].get("part", ""))
     others = [other for other in study.values() if other is not run and task(other) == task(run)]
     return sorted(others, key=lambda other: other.cell != run.cell)
 

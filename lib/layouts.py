@@ -10,6 +10,7 @@
 Each archive stands below `<root>/<name>/` or `<root>/`, packed or extracted.
 """
 import io
+import os
 import posixpath
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,11 +23,12 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from lib import InputError
-from lib.archives import Container
+from lib.archives import Container, reason
 
-BACKGROUND, FACE, HAIR = 0, 1, 2  # values of labels
-MAX_PIXELS = 50_000_000  # of one picture; larger ones are refused before they are decoded
+BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; from BROWS on in HELEN only
+MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one picture; larger ones are refused before they are decoded
 LFW_COLOURS = {0xFF0000: HAIR, 0x00FF00: FACE, 0x0000FF: BACKGROUND}  # 0xRRGGBB -> label
+HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
 HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
 
 
@@ -61,12 +63,12 @@ def find(name: str, root: Path) -> list[Container]:
     """The containers of data set `name` in the order of its `archives`, below `<root>/<name>/` or `<root>/`;
     an archive is preferred to a folder. Raises InputError that says what was looked for."""
     remedy = f"`python -m lib.data fetch {name}` downloads it, `--data synthetic` does without it"
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(f"the data root {root} of {facts(name).title} is no folder: {remedy}")
     found = []
     for archive, top in facts(name).archives:
         places = [folder / file for folder in (root / name, root) for file in (archive, top)]
-        path = next((place for place in places if place.exists()), None)
+        path = next((place for place in places if place.is_dir() or place.is_file() and place.name == archive), None)
         if path is None:
             raise InputError(f"{facts(name).title} is incomplete, found none of "
                              f"{', '.join(map(str, places))}: {remedy}")
@@ -108,6 +110,9 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
              for _, text in container.read([name for name in HELEN_LISTS if name in names])]
     if lists:
         ids = {line.split(",")[-1].strip() for text in lists for line in text.splitlines() if line.strip()}
+        if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
+            raise InputError(f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's name: "
+                             "get the official file again")
     else:
         ids = {name[len("images/"):-len(".jpg")] for name in names
                if name.startswith("images/") and name.endswith(".jpg")}
@@ -126,13 +131,16 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
 
 
 def _picture(name: str, data: bytes) -> Image.Image:
-    """The decoded JPEG, PPM or PNG. Raises InputError, naming it, if it is corrupt or too large."""
+    """The decoded JPEG, PPM or PNG. Raises InputError, naming it, if it is corrupt, too large or not of 8 bits."""
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PPM", "PNG"))
-        if image.width * image.height > MAX_PIXELS:
-            raise InputError(f"{name}: {image.width} x {image.height} pixels are more than the "
-                             f"{MAX_PIXELS:,} that a picture may have: get the official file again")
+        if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+            raise InputError(f"{name}: {image.width} x {image.height} pixels are more than a picture may have, "
+                             f"{MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again")
         image.load()
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{name}: this picture has more than 8 bits ({image.mode}): "
+                             "get the official file again")
         return image
     except InputError:
         raise
@@ -140,7 +148,7 @@ def _picture(name: str, data: bytes) -> Image.Image:
         raise InputError(f"{name}: truncated or corrupt, its {len(data):,} bytes are no JPEG, PPM or PNG "
                          "picture: get the file again") from error
     except Exception as error:  # foreign bytes: Pillow's decoders raise many types
-        raise InputError(f"{name}: the picture is truncated or corrupt ({error}): "
+        raise InputError(f"{name}: the picture is truncated or corrupt ({reason(error)}): "
                          "get the file again") from error
 
 
@@ -176,21 +184,17 @@ def decode_helen(picture: Picture, members: list[tuple[str, bytes]],
                  size: int) -> tuple[np.ndarray, np.ndarray]:
     """Image and eleven maps -> (size, size, 3) uint8 RGB and (size, size) uint8 labels.
 
-    At full resolution each pixel gets the part of largest probability (of equal ones the lowest index); part
-    0 is background, 10 hair, all others face; only then it is resized. Raises InputError if a map is not
+    At full resolution each pixel gets the part of largest probability (of equal ones the lowest index) and
+    its label in `HELEN_LABELS`; only then it is resized. Raises InputError if a map is not
     8-bit or has another size than the image."""
     image, original = decode_image(*members[0], size)
     maps = []
     for name, data in members[1:]:
         part = _picture(name, data)
-        if part.mode.startswith("I"):
-            raise InputError(f"{name}: this probability map has more than 8 bits ({part.mode}): "
-                             "get the official file again")
         if part.size != original:
             raise InputError(_other_size(name, part.size, picture.image, original))
         maps.append(np.asarray(part.convert("L")))
-    part = np.argmax(np.stack(maps), axis=0)  # (h, w), 0 ... 10
-    labels = np.where(part == 0, BACKGROUND, np.where(part == 10, HAIR, FACE)).astype(np.uint8)
+    labels = HELEN_LABELS[np.argmax(np.stack(maps), axis=0)]  # (h, w)
     return image, _shrink(labels, size)
 
 

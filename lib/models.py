@@ -5,6 +5,7 @@ frozen and run in inference mode, batch statistics too. Every layer keeps the na
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -220,13 +221,16 @@ def parameters(network):
     return trainable, sum(math.prod(weight.shape) for weight in network.weights) - trainable
 
 
-def summary(network: keras.Model) -> list[tuple[str, int, tuple, int, str]]:
-    """What a network of `build` is made of: a row for each encoder block and for each layer of the head.
+def summary(network: keras.Model, block_ends: Sequence[str] = ()) -> list[tuple[str, int, tuple, int, str]]:
+    """What a network is made of: a row for each encoder block and for each layer of the head.
 
+    Args:
+        block_ends: names of the last layers of the encoder's blocks; by default those of a network of `build`.
     Returns:
         (name, layers in it, output shape without the batch, weights, "trained", "frozen" or "" without weights).
     """
-    rows, pending, ends = [], [], {end: f"block {i}" for i, end in enumerate(ENCODERS[network.name][1], start=1)}
+    block_ends = block_ends or ENCODERS[network.name][1]
+    rows, pending, ends = [], [], {end: f"block {i}" for i, end in enumerate(block_ends, start=1)}
     for layer in network.layers:
         pending.append(layer)
         in_encoder = len(rows) < len(ends)

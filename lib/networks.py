@@ -134,7 +134,14 @@ def frozen_output(network: keras.Model, trainable_blocks: int) -> str | None:
     key = MODELS.get(network.name, network.name)
     if key in models.ENCODERS:
         return models.frozen_output(key, trainable_blocks)
-    return _cut(network.operations[:network.operations.index(network.get_layer("fc6"))], trainable_blocks)
+    return _cut(_encoder_operations(network), trainable_blocks)
+
+
+def summary(network: keras.Model) -> list[tuple[str, int, tuple, int, str]]:
+    """`models.summary` for all networks of `build`."""
+    key = MODELS.get(network.name, network.name)
+    return models.summary(network, models.ENCODERS[key][1] if key in models.ENCODERS else
+                          list(dict.fromkeys(blocks(_encoder_operations(network)))))
 
 
 def application(name: str, image_size: int = 224, width: float = 1.0,
@@ -199,6 +206,10 @@ def blocks(operations: list) -> list[str]:
             if smaller:
                 ends.append(operations[start].name)
     return ([operations[0].name] * 4 + ends + [operations[-1].name])[-5:]
+
+
+def _encoder_operations(network):
+    return network.operations[:network.operations.index(network.get_layer("fc6"))]
 
 
 def _cut(operations, trainable_blocks):

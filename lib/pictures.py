@@ -1,7 +1,7 @@
 """Pictures of the study: samples and predicted masks, one function each: arrays in, a matplotlib Figure out.
 
 As in `plots`, figures are made without pyplot and need `%matplotlib inline`. Arrays: images (n, s, s, 3) uint8 RGB;
-labels (n, s, s) uint8, 0 background, 1 face, 2 hair; masks (n, s, s), bool or 0/1; probabilities (n, s, s), uint8
+labels (n, s, s) uint8, 0 background, 2 hair, others face; masks (n, s, s), bool or 0/1; probabilities (n, s, s), uint8
 255 P or float P in [0, 1]. `InputError` is raised where arrays that belong together are empty or differ in length or
 picture size, and for probabilities out of range.
 """
@@ -35,7 +35,7 @@ def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, witho
     fig, axes = _picture_grid(len(images), 4)
     for row, image, label, hair, face, name in zip(axes, images, labels, with_hair, without_hair, ids):
         row[0].imshow(image)
-        row[1].imshow(colours[label])
+        row[1].imshow(colours[np.where(label > 2, 1, label)])
         _show_gray(row[2], hair)
         _show_gray(row[3], face)
         row[0].set_ylabel(name, fontsize=8)

@@ -58,6 +58,11 @@ class Run:
         return self.record["params"]["loss"]
 
     @property
+    def tag(self) -> str:
+        """What tells the run apart from others of its cell and loss, for example "seed1"; else empty."""
+        return str(self.record["params"].get("tag", ""))
+
+    @property
     def notebook(self) -> Path:
         """The executed notebook."""
         return self.folder / "train.ipynb"
@@ -200,8 +205,9 @@ def read_run(folder: Path) -> Run:
     if record["run_id"] != folder.name:
         raise InputError(f"{path}: belongs to the run {record['run_id']!r}; rename its folder to that")
     run = Run(folder, record)
-    if run.run_id != run.cell.run_id(run.loss):
-        raise InputError(f"{path}: has the parameters of {run.cell.run_id(run.loss)!r}; delete the folder "
+    expected = "-".join([run.cell.run_id(run.loss), *([run.tag] if run.tag else [])])
+    if run.run_id != expected:
+        raise InputError(f"{path}: has the parameters of {expected!r}; delete the folder "
                          "and run it again with `python -m lib.study run`")
     return run
 

@@ -8,7 +8,6 @@ A run is done when its record stands in `<out>/<run_id>/` under the key of its p
 """
 
 import argparse
-import fnmatch
 import shutil
 import signal
 import sys
@@ -20,10 +19,9 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lib import InputError, batch, data
-from lib.config import PROJECT, Config, key, key_parts, read_yaml, resolve
+from lib.config import PROJECT, Config, key, key_parts
+from lib.profiles import configurations
 from lib.results import SUPERSEDED, read_run
-
-PARAMS = PROJECT / "params"
 
 
 @dataclass(frozen=True)
@@ -34,36 +32,6 @@ class Planned:
     state: str
     detail: str = ""
     seconds: float = 0.0
-
-
-def configurations(profile: str, only: str = "*", overrides: dict | None = None) -> list[Config]:
-    """The runs of a study: each file of `params/` over the profile, in the order in which they best start.
-
-    Args:
-        profile: a file of `params/profiles/` without its ending.
-        only: keep the run ids that match this pattern, for example "*-lfw-big-*".
-        overrides: parameters that win over both, for example {"seed": 1}.
-    Raises:
-        InputError: an unknown profile, a pattern that matches no run, or a bad parameter (file named).
-    """
-    profiles = sorted(path.stem for path in (PARAMS / "profiles").glob("*.yaml"))
-    if profile not in profiles:
-        raise InputError(f"--profile: there is no profile {profile!r}; use one of {', '.join(profiles)}")
-    base = read_yaml(PARAMS / "profiles" / f"{profile}.yaml")
-    configs = []
-    for path in sorted(PARAMS.glob("*.yaml")):
-        try:
-            config = resolve(base, read_yaml(path), overrides or {})
-        except InputError as error:
-            raise InputError(f"{path.name} with profile {profile}: {error}") from error
-        if config.run_id != path.stem:
-            raise InputError(f"{path}: has the parameters of {config.run_id}; correct them or rename the file")
-        configs.append(config)
-    chosen = [config for config in configs if fnmatch.fnmatch(config.run_id, only)]
-    if not chosen:
-        raise InputError(f"--only: no run id matches {only!r}; `python -m lib.study plan` lists them")
-    # Data set and model change fastest, so that the first runs each prepare another cache.
-    return sorted(chosen, key=lambda c: (c.size, c.hair, c.loss, c.model, c.dataset))
 
 
 def state(config: Config, study: Path) -> Planned:
@@ -226,9 +194,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         sub = commands.add_parser(command, help=text)
         sub.add_argument("--profile", default="demo", help="a file of params/profiles (default: demo)")
         sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
-        sub.add_argument("--out", help="the study's folder (default: outputs/<profile>[-seed<N>])")
+        sub.add_argument("--out", help="the study's folder (default: outputs/<profile>[-seed<N>|-<N>seeds])")
         sub.add_argument("--only", default="*", metavar="GLOB", help="run ids, for example '*-lfw-big-*'")
         sub.add_argument("--seed", type=int, help="seed of every run (default: 0)")
+        sub.add_argument("--seeds", type=int, metavar="N", help="repeat every run with the seeds 0 to N-1")
         sub.add_argument("--workers", type=int, help="notebooks at a time (default: one a GPU, else one a core)")
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
@@ -246,11 +215,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.workers is not None and options.workers < 1:
             raise InputError(f"--workers: {options.workers} will not do, give 1 or more")
+        if options.seeds is not None and (options.seeds < 1 or options.seed is not None):
+            raise InputError("--seeds: give a number from 1 on, and no --seed beside it")
         workers = options.workers or len(batch.gpus()) or batch.cores()
         overrides = {"seed": options.seed} if options.seed is not None else {}
         if options.data:
             overrides["data"] = options.data if options.data == "synthetic" else str(Path(options.data).resolve())
-        suffix = f"-seed{options.seed}" if options.seed else ""
+        suffix = f"-seed{options.seed}" if options.seed else f"-{options.seeds}seeds" if options.seeds else ""
         study = Path(options.out or PROJECT / "outputs" / (options.profile + suffix)).resolve()
         if options.command == "doctor":
             from lib import doctor
@@ -268,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
             from lib import publish
             print(publish.publish(study, Path(options.to).resolve()))
             return 0
-        configs = configurations(options.profile, options.only, overrides)
+        configs = configurations(options.profile, options.only, overrides, options.seeds)
         if options.command == "run":
             return 1 if run(configs, study, workers, options.scheduler, options.force) else 0
         show(plan(configs, study), workers)

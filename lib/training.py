@@ -14,12 +14,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lib import InputError, data, losses, metrics, models
+from lib import InputError, calibration, data, losses, metrics, models, networks, surrogates
 from lib.config import Config, key
 from lib.results import set_aside
 
 RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
+LOSSES = losses.LOSSES | surrogates.SURROGATES
+REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size"}  # of the batch; "own" is what the loss's class says
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,11 @@ class Task:
     dataset: data.Dataset
     split: data.Split
     hair: bool
+    part: str = ""
 
     def masks(self, rows) -> np.ndarray:
         """T of the images `rows` (slice or indices): (images, size, size, 1) uint8, 0 or 1."""
-        return data.binary_masks(self.dataset.labels[rows], self.hair)[..., None]
+        return data.binary_masks(self.dataset.labels[rows], self.hair, self.part)[..., None]
 
     def describe(self) -> dict:
         """Provenance for the record: where the data come from, counts of the parts, share of positive pixels."""
@@ -47,14 +50,26 @@ class Task:
 def load_task(config: Config) -> Task:
     """Loads (and on first use decodes) the data of a configuration."""
     dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
-    return Task(dataset, data.split(len(dataset.ids), config.dataset, config.size), config.hair)
+    return Task(dataset, data.split(len(dataset.ids), config.dataset, config.size), config.hair,
+                config.part)
 
 
 def build(config: Config) -> keras.Model:
     """The network of a configuration, freshly initialised from its seed."""
     keras.utils.set_random_seed(config.seed)
-    return models.build(config.model, config.image_size, config.encoder_width, config.fc_units,
-                        config.encoder_weights, config.trainable_blocks)
+    network = networks.build(config.model, config.image_size, config.encoder_width, config.fc_units,
+                             config.encoder_weights, config.trainable_blocks)
+    if config.batch_norm == "frozen":
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization) and not layer.name.startswith("decoder"):
+                layer.trainable = False  # in Keras such a layer also runs in inference mode
+    return network
+
+
+def loss(config: Config) -> keras.losses.Loss:
+    """The loss of a configuration, with the reduction over the batch that it asks for."""
+    reduction = {} if config.loss_reduction == "own" else {"reduction": REDUCTIONS[config.loss_reduction]}
+    return LOSSES[config.loss](**reduction)
 
 
 class Batches(keras.utils.PyDataset):
@@ -76,7 +91,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, step):
         rows = np.sort(self.order[step * self.batch_size:(step + 1) * self.batch_size])  # in file order: fewer seeks
         if self.inputs is None:
-            return models.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
+            return networks.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
         return self.inputs[rows], self.task.masks(rows)
 
     def on_epoch_end(self):
@@ -111,7 +126,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
         array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
         for start in range(0, shape[0], ENCODE_BATCH):
             images = task.dataset.images[start:start + ENCODE_BATCH]
-            array[start:start + len(images)] = frozen.predict_on_batch(models.preprocess(config.model, images))
+            array[start:start + len(images)] = frozen.predict_on_batch(networks.preprocess(config.model, images))
         array.flush()
 
     return data.build_once(folder, opened, write)
@@ -141,7 +156,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
         (images, size, size, 1) float32.
     """
     start = time.time()
-    frozen, trained = models.halves(network, config.trainable_blocks)
+    frozen, trained = networks.halves(network, config.trainable_blocks)
     inputs = None
     if frozen is not None and config.cache_features:
         inputs = features(config, task, frozen)
@@ -151,7 +166,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     train, validation = (Batches(task, getattr(task.split, part), config.model, inputs, config.batch_size, seed)
                          for part, seed in (("train", config.seed), ("validation", None)))
     trained.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
-                    losses.LOSSES[config.loss](), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
+                    loss(config), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
     stopping = keras.callbacks.EarlyStopping(config.monitor, patience=config.patience, restore_best_weights=True,
                                              mode="min" if config.monitor.endswith("loss") else "max")
     fitted = trained.fit(train, validation_data=validation, epochs=config.epochs, verbose=0, shuffle=False,
@@ -180,15 +195,19 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     folder = Path(folder)
     claim(folder)
     start = time.time()
-    filed_under, parts = key(config)
+    filed_under, key_parts = key(config)
     task = task or load_task(config)
     loaded = time.time()
     network = network or build(config)
     built = time.time()
     history, outcome = fit(config, network, task, callbacks)
     fitted = time.time()
-    probabilities = outcome["predict"](task.split.test)
-    scores, per_image = metrics.score(task.masks(task.split.test), probabilities)
+    parts = {part: (task.masks(rows), outcome["predict"](rows))
+             for part, rows in (("validation", task.split.validation), ("test", task.split.test))}
+    masks, probabilities = parts["test"]
+    scores, per_image = metrics.score(masks, probabilities)
+    more, more_per_image = calibration.score(*((t, metrics.quantise(p)) for t, p in parts.values()))
+    scores, per_image = scores | more, per_image | more_per_image
     ids = np.array(task.dataset.ids[task.split.test])
     trainable, frozen = models.parameters(network)
     record = {
@@ -197,7 +216,7 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
         "seconds": {"data": loaded - start, "model": built - loaded, **outcome["seconds"],
                     "scoring": time.time() - fitted, "total": time.time() - start},
         "weights": {"trainable": trainable, "frozen": frozen}, "data": task.describe(), "versions": versions(),
-        "key": filed_under, "key_parts": parts}
+        "key": filed_under, "key_parts": key_parts}
     record["seconds"] = {phase: round(seconds, 3) for phase, seconds in record["seconds"].items()}
     if (folder / "record.json").exists():  # only now that the new run is complete
         set_aside(folder)

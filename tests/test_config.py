@@ -11,7 +11,7 @@ from lib import InputError, config as configuration, synthetic
 from lib.config import NOTEBOOK, PROJECT, Config, from_notebook, key, read_yaml, resolve
 
 PARAMS = PROJECT / "params"
-PROFILES = sorted((PARAMS / "profiles").glob("*.yaml"))
+PROFILES = [path for path in sorted((PARAMS / "profiles").glob("*.yaml")) if "grid" not in read_yaml(path)]
 
 
 # ---- what is refused --------------------------------------------------------------------------------------
@@ -27,10 +27,18 @@ PROFILES = sorted((PARAMS / "profiles").glob("*.yaml"))
     ({"hair": 1}, "parameter hair: 1 is of type int, not bool"),
     ({"hair": "yes"}, "parameter hair: 'yes' is of type str, not bool"),
     ({"data": None}, "parameter data: None is of type NoneType, not str"),
-    ({"model": "unet"}, "parameter model: 'unet' will not do, it must be one of bfcn32s, fcresnet"),
+    ({"model": "unets"}, "parameter model: 'unets' will not do, it must be one of bfcn32s, fcresnet, fcn8s"),
+    ({"model": "MobileNetV2"}, "parameter encoder_weights: 'demo' will not do, it must be imagenet, none or a path"),
+    ({"part": "ear"}, "parameter part: 'ear' will not do, it must be one of '', hair"),
+    ({"part": "hair", "hair": True}, "parameter hair: True will not do, it must be false where part is set"),
+    ({"part": "nose"}, "parameter part: 'nose' will not do, it must be empty or hair on lfw"),
+    ({"synthetic_share": 0.6}, "parameter synthetic_share: 0.6 will not do, it must be from 0"),
+    ({"loss_reduction": "none"}, "parameter loss_reduction: 'none'"),
+    ({"batch_norm": "off"}, "parameter batch_norm: 'off'"),
+    ({"tag": "../up"}, "parameter tag: '../up' will not do, it must be made of a-z"),
     ({"dataset": "LFW"}, "parameter dataset: 'LFW' will not do, it must be one of lfw, helen"),
     ({"size": "medium"}, "parameter size: 'medium'"),
-    ({"loss": "dice"}, "parameter loss: 'dice'"),
+    ({"loss": "dise"}, "parameter loss: 'dise'"),
     ({"monitor": "loss"}, "parameter monitor: 'loss' will not do, it must be one of val_iou, val_iou_soft"),
     ({"image_size": 100}, "parameter image_size: 100 will not do, it must be a multiple of 32"),
     ({"image_size": 0}, "parameter image_size: 0"),
@@ -177,7 +185,8 @@ def changed(one, two):
 
 def test_the_key_changes_with_any_parameter(tiny):
     others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "hair": True,
-              "encoder_weights": "demo", "monitor": "val_loss", "cache_features": False}
+              "encoder_weights": "demo", "monitor": "val_loss", "cache_features": False, "part": "hair",
+              "batch_norm": "frozen", "loss_reduction": "mean", "tag": "again"}
     for name, value in asdict(tiny).items():
         if name != "data":
             other = others[name] if name in others else 2 * value + 1

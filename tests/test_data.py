@@ -158,12 +158,14 @@ def test_helen_label_is_the_largest_map_and_the_lowest_index_of_equals():
     columns = [  # (probabilities of parts 0 ... 10, label)
         ([9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9], data.BACKGROUND), ([8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9], data.FACE),
         ([8, 0, 0, 0, 0, 0, 0, 0, 0, 8, 9], data.HAIR), ([0] * 11, data.BACKGROUND),
-        ([5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 5], data.FACE), ([1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2], data.FACE)]
-    maps = np.array([probabilities for probabilities, _ in columns]).T[:, None, :]  # (11, 1, 6)
+        ([5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 5], layouts.EYES),
+        ([1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2], layouts.MOUTH), ([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], layouts.BROWS),
+        ([0, 0, 0, 0, 0, 0, 9, 0, 8, 0, 0], layouts.NOSE), ([0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0], layouts.MOUTH)]
+    maps = np.array([probabilities for probabilities, _ in columns]).T[:, None, :]  # (11, 1, 9)
     picture = layouts.Picture("x", "x.jpg", ())
-    members = [("x.jpg", encode(np.zeros((1, 6, 3)), "JPEG"))]
+    members = [("x.jpg", encode(np.zeros((1, 9, 3)), "JPEG"))]
     members += [(f"{part}.png", encode(maps[part], "PNG")) for part in range(11)]
-    _, labels = layouts.decode_helen(picture, members, 6)
+    _, labels = layouts.decode_helen(picture, members, 9)
     np.testing.assert_array_equal(labels[0], [label for _, label in columns])
 
 
@@ -254,12 +256,16 @@ def test_three_processes_at_once_make_one_cache(tmp_path):
 @pytest.mark.parametrize("name", ["lfw", "helen"])
 def test_synthetic_faces_go_through_the_same_readers(tmp_path, name):
     dataset = data.load(name, 32, "synthetic", synthetic_images=4)
-    assert len(dataset.ids) == 4 and set(np.unique(dataset.labels)) == {0, 1, 2} and not dataset.official
+    assert len(dataset.ids) == 4 and set(np.unique(dataset.labels)) == set(range({"lfw": 3, "helen": 7}[name]))
+    assert not dataset.official
     assert dataset.note == f"synthetic faces stand in for {data.DATASETS[name].title}"
     assert dataset.source == f"synthetic faces (4, seed 0) in {name.upper()}'s layout"
     assert dataset.digest == data.digest(name, "synthetic", synthetic_images=4)
     assert dataset.digest != data.digest(name, "synthetic", synthetic_images=4, synthetic_seed=1)
     assert dataset.digest != data.digest(name, "synthetic", synthetic_images=5)
+    small = data.load(name, 32, "synthetic", synthetic_images=4, synthetic_share=0.01)
+    assert small.source == f"synthetic faces (4, seed 0, drawn for 1.0% of the pixels) in {name.upper()}'s layout"
+    assert small.digest == data.digest(name, "synthetic", synthetic_images=4, synthetic_share=0.01) != dataset.digest
 
 
 def test_official_and_note(tmp_path, monkeypatch):
@@ -314,6 +320,16 @@ def test_binary_masks():
         masks = data.binary_masks(labels, hair)
         assert masks.dtype == np.uint8
         np.testing.assert_array_equal(masks, want)
+
+
+def test_binary_masks_of_helens_parts():
+    labels = np.arange(7, dtype=np.uint8)  # background, face, hair, brows, eyes, nose, mouth
+    np.testing.assert_array_equal(data.binary_masks(labels, False), [0, 1, 0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(data.binary_masks(labels, True), [0, 1, 1, 1, 1, 1, 1])
+    parts = {part: data.binary_masks(labels, False, part) for part in data.PARTS}
+    assert {part: masks.tolist().index(1) for part, masks in parts.items()} == {
+        "hair": 2, "brows": 3, "eyes": 4, "nose": 5, "mouth": 6}
+    assert all(masks.sum() == 1 and masks.dtype == np.uint8 for masks in parts.values())
 
 
 # ---- what is refused --------------------------------------------------------------------------------------

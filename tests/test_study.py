@@ -36,25 +36,6 @@ def finished(tmp_path_factory):
     return folder, configs, broken
 
 
-@pytest.mark.parametrize("profile", ["demo", "small", "paper"])
-def test_every_profile_plans_32_different_runs(profile):
-    configs = study.configurations(profile)
-    assert len(configs) == len(set(configs)) == len({config.run_id for config in configs}) == 32
-    for config in configs:
-        assert config == resolve(read_yaml(study.PARAMS / "profiles" / f"{profile}.yaml"),
-                                 read_yaml(study.PARAMS / f"{config.run_id}.yaml"))
-
-
-def test_profile_paper_is_table_2():
-    from lib import paper
-    config = study.configurations("paper")[0]
-    table_2 = {"epochs": 1000, "batch_size": 100, "patience": 20, "learning_rate": 1e-4}
-    assert table_2.items() <= paper.PARAMETERS.items()
-    assert {name: getattr(config, name) for name in table_2} == table_2
-    assert (config.image_size, config.encoder_width, config.fc_units) == (224, 1.0, 4096)
-    assert config.encoder_weights == "imagenet" and config.trainable_blocks == 1
-
-
 def test_the_splits_are_table_1():
     from lib import data, paper
     assert paper.SPLITS == {(name, size): counts for name, facts in data.DATASETS.items()
@@ -197,15 +178,6 @@ def paint(lfw, size, colour):
 def test_a_scheduler_that_does_not_answer(tmp_path):
     with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
         study.run(tiny(RUN + "iou"), tmp_path, workers=1, scheduler="nonsense")
-
-
-def test_the_file_with_a_bad_parameter_is_named(tmp_path, monkeypatch):
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "demo.yaml").write_text("learning_rate: 1e-4\n")
-    (tmp_path / f"{RUN}iou.yaml").write_text("model: bfcn32s\n")
-    monkeypatch.setattr(study, "PARAMS", tmp_path)
-    with pytest.raises(InputError, match=r"-iou.yaml with profile demo.*learning_rate.*1.0e-4"):
-        study.configurations("demo")
 
 
 def test_each_gpu_is_claimed_once(tmp_path):

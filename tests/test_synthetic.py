@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lib import InputError
-from lib.synthetic import PARTS, draw_face, write_helen, write_lfw
+from lib.synthetic import NATURAL_SHARE, PARTS, draw_face, write_helen, write_lfw
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +162,17 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 def test_refuses_a_tiny_face():
     with pytest.raises(InputError, match="size is 31"):
         draw_face(np.random.default_rng(0), 31)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.03, 0.003])
+def test_faces_take_the_share_of_the_pixels_that_is_asked_for(share):
+    shares = [((parts > 0) & (parts < 10)).mean()  # all of `PARTS` but background and hair
+              for _, parts in (draw_face(np.random.default_rng(i), 96, share) for i in range(40))]
+    assert np.mean(shares) == pytest.approx(share, rel=0.2)
+
+
+def test_the_natural_share_draws_the_faces_as_they_are():
+    natural, same = (draw_face(np.random.default_rng(1), 64, share)
+                     for share in (0.0, NATURAL_SHARE))
+    for one, other in zip(natural, same):
+        np.testing.assert_array_equal(one, other)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import InputError, losses, metrics, models, results, training
+from lib import InputError, calibration, config, losses, metrics, models, networks, results, training
 from lib.config import PROJECT
 
 
@@ -215,7 +215,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
     class NoNumber(losses.IoULoss):
         def call(self, y_true, y_pred):
             return super().call(y_true, y_pred) * float("nan")
-    monkeypatch.setitem(losses.LOSSES, "iou", NoNumber)
+    monkeypatch.setitem(training.LOSSES, "iou", NoNumber)
     with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan at step 1 .*learning_rate"):
         training.run(tiny, tmp_path / tiny.run_id, task=task)
     assert not (tmp_path / tiny.run_id / "record.json").exists()
@@ -256,3 +256,59 @@ def test_a_step_at_224_pixels_does_not_abort():
               "print('loss', float(network.train_on_batch(x, x[..., :1])))\n")
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("loss "), done.stderr[-2000:]
+
+
+# ---- beyond the paper -------------------------------------------------------------------------------------
+
+def test_scores_beyond_the_paper(trained, task):
+    """The threshold comes from the validation part; the other scores from the maps that are stored."""
+    folder, record, _ = trained
+    scores, per_image = record["scores"], results.read_run(folder).per_image
+    maps, _ = results.read_run(folder).probabilities()
+    masks = task.masks(task.split.test)[..., 0]
+    tuned = metrics.confusion(masks, maps > 255 * scores["threshold"]).iou
+    np.testing.assert_allclose(per_image["iou_tuned"], tuned, atol=1e-12)
+    assert scores["iou_tuned"] == pytest.approx(tuned.mean())
+    boundary = calibration.boundary_iou(masks, maps > 127)
+    np.testing.assert_allclose(per_image["boundary_iou"], boundary, atol=1e-12)
+    assert scores["boundary_iou"] == pytest.approx(boundary.mean())
+    assert scores["calibration_error"] == pytest.approx(calibration.expected_calibration_error(masks, maps))
+
+
+def test_the_reduction_of_the_loss_is_a_parameter(tiny):
+    mask, logits = np.zeros((4, 8, 8, 1)), np.ones((4, 8, 8, 1), "float32")
+    mask[:, :4] = 1
+    for name, own in (("iou", "sum"), ("bce", "mean"), ("dice", "sum")):
+        found = {reduction: float(training.loss(replace(tiny, loss=name, loss_reduction=reduction))(mask, logits))
+                 for reduction in ("own", "sum", "mean")}
+        assert found["sum"] == pytest.approx(4 * found["mean"]) and found["own"] == found[own]
+
+
+def test_every_loss_that_may_be_asked_for_is_there():
+    assert set(training.LOSSES) == set(config.CHOICES["loss"])
+    assert set(config.BEYOND["model"]) == set(networks.MODELS)
+
+
+def test_frozen_batch_norm_neither_trains_nor_moves(tiny, task):
+    chosen = replace(tiny, model="fcresnet", batch_norm="frozen")
+    network = training.build(chosen)
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [weight for layer in norms for weight in layer.get_weights()]
+    training.fit(chosen, network, task)
+    after = [weight for layer in norms for weight in layer.get_weights()]
+    assert len(norms) == 53 and all(np.array_equal(*pair) for pair in zip(before, after))
+
+
+@pytest.mark.parametrize("model, cached", [("segnet", False), ("fcn8s", True), ("unet", False)])
+def test_other_networks_train_as_the_papers_do(tiny, task, model, cached):
+    chosen = replace(tiny, model=model, loss="lovasz_sigmoid", trainable_blocks=2)
+    network = training.build(chosen)
+    before = {layer.name: layer.get_weights() for layer in network.layers}
+    history, outcome = training.fit(chosen, network, task)
+    assert len(history["loss"]) == outcome["epochs_run"] and np.isfinite(history["loss"]).all()
+    assert outcome["predict"](task.split.test).shape == task.masks(task.split.test).shape
+    moved = {layer.name for layer in network.layers
+             if any((a != b).any() for a, b in zip(before[layer.name], layer.get_weights()))}
+    assert moved == {layer.name for layer in network.layers if layer.trainable and before[layer.name]}
+    assert "block4_conv1" in moved and "block3_conv3" not in moved
+    assert (networks.halves(network, 2)[0] is not None) == cached

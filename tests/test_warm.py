@@ -1,0 +1,98 @@
+"""lib/warm.py: kernels forked from a warm process are fresh, keep to their own environment, and leave nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from lib import batch, warm
+from lib.config import PROJECT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
+
+
+def gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def eventually(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def execute(tmp_path):
+    """Executes the lines of one cell in a kernel and returns what they print."""
+    def execute(*lines, **environment):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\n".join(lines))], metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+        nbformat.write(notebook, tmp_path / "in.ipynb")
+        batch.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, environment, tmp_path / "log")
+        outputs = nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs
+        return "".join(output.get("text", "") for output in outputs).split()
+    return execute
+
+
+SHOW = ("import os, sys", "print(os.getpid(), os.getppid(), os.environ.get('MARK'), 'keras' in sys.modules,",
+        "      'lib.config' in sys.modules, hasattr(sys, 'left_behind'))", "sys.left_behind = True",
+        "import numpy; print(numpy.random.default_rng().integers(1 << 60))")
+
+
+def test_kernels_are_fresh_forks_with_an_environment_of_their_own(execute):
+    first, second = execute(*SHOW, MARK="one"), execute(*SHOW, MARK="two")
+    assert first[1] == second[1] == str(warm._server.process.pid) and first[0] != second[0]
+    assert first[2:6] == ["one", "True", "False", "False"] and second[2:6] == ["two", "True", "False", "False"]
+    assert first[6] != second[6]
+    eventually(lambda: gone(first[0]) and gone(second[0]))
+
+
+def test_a_server_that_died_is_started_again(execute):
+    execute("1")
+    process = warm._server.process
+    process.kill()
+    process.wait()
+    assert execute("import os; print(os.getppid())") == [str(warm._server.process.pid)]
+    assert warm._server.process.pid != process.pid
+
+
+def test_what_a_library_prints_below_python_goes_to_the_log(execute, tmp_path):
+    assert execute("import os", "os.write(2, b'from a library')", "print('shown')")[-1] == "shown"
+    assert b"from a library" in (tmp_path / "log").read_bytes()
+
+
+def test_the_kernel_and_its_server_end_when_the_process_that_started_them_is_killed():
+    script = ("import os, time; from lib import warm; s = warm.server(dict(os.environ)); "
+              "k = s.fork(arguments=['-f', os.environ['CONNECTION']], environment=dict(os.environ), "
+              "folder='.', log=os.devnull); print(s.process.pid, k.pid, flush=True); time.sleep(60)")
+    from jupyter_client.connect import write_connection_file
+    path, _ = write_connection_file()
+    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=PROJECT,
+                              env=os.environ | {"CONNECTION": path})
+    pids = driver.stdout.readline().split()
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    os.unlink(path)
+    assert len(pids) == 2
+    eventually(lambda: all(map(gone, pids)))
+
+
+def test_a_forked_kernel_is_waited_for_like_a_process():
+    process = subprocess.Popen(["sleep", "60"])
+    kernel = warm.ForkedKernel(process.pid)
+    assert kernel.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        kernel.wait(timeout=0.05)
+    kernel.terminate()
+    process.wait()
+    assert kernel.poll() == kernel.wait() == 1
+    kernel.kill()  # of a process that is gone: nothing happens
