@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lib import InputError, findings, inspection, paper, results
+from lib import InputError, beyond, findings, inspection, paper, results
 from lib.results import Run, Study
 
 FILES = ("history.csv", "per_image.csv")
@@ -22,8 +22,8 @@ key), `history.csv` and `per_image.csv`; `tables/` and `summary.png` are those o
 def publish(study: Path, target: Path) -> str:
     """Writes the publishable part of a study into the new folder `target`, whole or not at all.
 
-    Predicted masks and pictures go along where the faces are synthetic; of real people neither does, and where
-    their data lay is left out of the records.
+    Predicted masks and pictures go along where the faces are synthetic and the study is the paper's 32 runs; of real
+    people neither does, and where their data lay is left out of the records.
 
     Returns:
         A sentence with the folder and its size.
@@ -49,13 +49,14 @@ def publish(study: Path, target: Path) -> str:
 
 
 def _write(study: Study, folder: Path):
+    drawn = not beyond.is_beyond(study) and any(map(_is_synthetic, study.values()))
     for run in study.values():
         (folder / run.run_id).mkdir()
         (folder / run.run_id / "record.json").write_text(json.dumps(_without_place(run), indent=1) + "\n",
                                                          encoding="utf-8")
-        for file in FILES + (("probabilities.npz",) if _is_synthetic(run) else ()):
+        for file in FILES + (("probabilities.npz",) if drawn and _is_synthetic(run) else ()):
             shutil.copyfile(run.folder / file, folder / run.run_id / file)
-    for dataset in paper.DATASETS:
+    for dataset in paper.DATASETS if drawn else ():
         run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)
         if run:
             inspection.publish_pictures(run, folder)
@@ -63,11 +64,15 @@ def _write(study: Study, folder: Path):
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
     kept = ("`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
-            if all(map(_is_synthetic, study.values())) else
-            "The predicted masks and the pictures are not published: they show real people.")
-    text = "\n\n".join([findings.headline(study), findings.comparison(study, "iou"),
-                        findings.comparison(study, "iou_soft"), findings.provenance(study),
-                        findings.completeness(study)])
+            if drawn and all(map(_is_synthetic, study.values())) else
+            "The predicted masks and the pictures are not published" + (
+                "." if all(map(_is_synthetic, study.values())) else ": they show real people."))
+    if beyond.is_beyond(study):
+        text = [f"{len(study)} runs beyond the paper's, read by `notebooks/beyond.ipynb`.", findings.provenance(study)]
+    else:
+        text = [findings.headline(study), findings.comparison(study, "iou"), findings.comparison(study, "iou_soft"),
+                findings.provenance(study), findings.completeness(study)]
+    text = "\n\n".join(text)
     (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
 
 

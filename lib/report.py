@@ -6,11 +6,11 @@ from html import escape
 from itertools import product
 from pathlib import Path
 
-from lib import InputError, batch, findings, gallery, paper, plots, results, tables
+from lib import InputError, batch, beyond, findings, gallery, paper, plots, results, tables
 from lib.config import PROJECT
 from lib.results import Study
 
-NOTEBOOK = PROJECT / "notebooks" / "analysis.ipynb"
+NOTEBOOKS = PROJECT / "notebooks"
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -46,6 +46,8 @@ tfoot td, tfoot td:first-child {{ color: #555; border: 0; white-space: normal; }
 def write(study: Path) -> str:
     """Writes `analysis.ipynb`, `report.html` and `tables/*.csv` of a study, each whole or not at all.
 
+    A study beyond the paper's 32 runs is analysed by `beyond.ipynb`.
+
     Returns:
         A few lines with the paths.
     Raises:
@@ -56,13 +58,14 @@ def write(study: Path) -> str:
     contents = results.read_study(study)
     try:
         with tempfile.TemporaryDirectory(dir=study, prefix=".report-") as folder:
-            notebook, page = Path(folder) / "analysis.ipynb", Path(folder) / "report.html"
+            is_beyond = beyond.is_beyond(contents)
+            notebook = Path(folder) / ("beyond.ipynb" if is_beyond else "analysis.ipynb")
+            page, picture = Path(folder) / "report.html", Path(folder) / "summary.png"
             _execute(study, notebook)
-            page.write_text(html(notebook, f"IoU loss against BCE: {study.name}", gallery.html(contents)),
-                            encoding="utf-8")
-            picture = Path(folder) / "summary.png"
-            found = findings.differences(contents)
-            if all(map(len, found.values())):
+            page.write_text(html(notebook, f"IoU loss against BCE: {study.name}",
+                                 "" if is_beyond else gallery.html(contents)), encoding="utf-8")
+            found = {} if is_beyond else findings.differences(contents)
+            if found and all(map(len, found.values())):
                 plots.summary(found, findings.differences()).savefig(picture, dpi=160)
             for path in filter(Path.exists, (notebook, page, picture)):
                 os.replace(path, study / path.name)
@@ -72,12 +75,14 @@ def write(study: Path) -> str:
     except OSError as error:
         raise InputError(f"{study}: the report cannot be written there ({error.strerror or error}); make "
                          "room or change the folder's permissions") from error
-    return (f"{study / 'report.html'}\n{study / 'analysis.ipynb'}\n"
+    return (f"{study / 'report.html'}\n{study / notebook.name}\n"
             f"{study / 'tables'}: {', '.join(f'{name}.csv' for name in written)}")
 
 
 def csv_tables(study: Study) -> dict[str, tables.Table]:
     """Every table of a study by the name of its file."""
+    if beyond.is_beyond(study):
+        return beyond.tables(study.folder.name, study) | {"runs": findings.runs_table(study)}
     found = {f"table-{number}": tables.paper_table(study, *names)
              for number, names in enumerate(product(paper.MODELS, paper.DATASETS), start=3)}
     return found | {"statistics": tables.statistics_table(study),
@@ -103,7 +108,7 @@ def _execute(study, target):
 
     log = target.with_name("kernel.log")
     try:
-        batch.execute_notebook(NOTEBOOK, target, {"study_dir": str(study)}, {}, log)
+        batch.execute_notebook(NOTEBOOKS / target.name, target, {"study_dir": str(study)}, {}, log)
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             raise InputError(error.evalue) from error

@@ -126,7 +126,7 @@ def test_report_of_three_runs_says_what_is_missing(partial):
 
 
 def test_source_notebook_is_short_and_has_no_outputs():
-    notebook = nbformat.read(report.NOTEBOOK, 4)
+    notebook = nbformat.read(report.NOTEBOOKS / "analysis.ipynb", 4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= 30 and not cell.outputs and cell.execution_count is None

@@ -1,0 +1,234 @@
+"""The studies beyond the paper, read back and compared: every loss, network, part and share over several seeds.
+
+A condition is what the runs of a study have in common but for their loss and seed: all other parameters. Losses are
+compared within conditions, on the same seeds and test images; see `inference` for what the statistics mean.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib import InputError, findings, inference, results
+from lib.config import PAPER, PROJECT
+from lib.inference import Effect
+from lib.results import Run, Study
+from lib.tables import Table
+
+NAMES = {"iou": "IoU", "bce": "BCE", "dice": "Dice", "tversky": "Tversky", "focal_tversky": "focal Tversky",
+         "jaccard_distance": "Jaccard distance", "jaccard_metric": "Jaccard metric", "lovasz_hinge": "Lovász hinge",
+         "lovasz_sigmoid": "Lovász sigmoid", "bce_iou": "BCE + IoU"}
+SCORES = {"iou": "IoU at 0.5", "iou_tuned": "IoU at the validation part's best threshold", "iou_soft": "IoU'",
+          "boundary_iou": "Boundary IoU", "accuracy": "accuracy"}
+IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
+STUDIES = ("losses", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
+MARGIN = 0.005  # half an IoU point
+NOTE = ("Differences are over the same seeds and test images; intervals are 95 %, bootstrapped over seeds and people "
+        "with the training images fixed.")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The runs of one condition: `name` is made of what varies in its study, `runs[loss][seed]`."""
+
+    name: str
+    params: dict
+    runs: dict[str, dict[int, Run]]
+
+    def seeds(self, *losses: str) -> list[int]:
+        """Seeds of which every one of these losses has its run."""
+        return sorted(set.intersection(*(set(self.runs.get(loss, ())) for loss in losses)))
+
+    def scores(self, loss: str, column: str, seeds: Iterable[int]) -> np.ndarray:
+        """A per-image score of one loss, (seeds, images) float64. Raises InputError if a run has no such score."""
+        for seed in seeds:
+            run = self.runs[loss][seed]
+            if column not in run.per_image:
+                raise InputError(f"{run.folder / 'per_image.csv'}: has no column {column}, an older version wrote it; "
+                                 "run it again with `python -m lib.study run`")
+        return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
+
+    def ids(self) -> np.ndarray:
+        """The test images, (images,) str."""
+        return next(iter(next(iter(self.runs.values())).values())).per_image["id"]
+
+    def collapsed(self, loss: str) -> int:
+        """How many runs of this loss ended in a constant mask, the same for every pixel of every test image."""
+        return sum(bool(findings.collapsed(run)) for run in self.runs[loss].values())
+
+    @property
+    def positive_share(self) -> float:
+        """Share of positive pixels in the test part."""
+        return next(iter(next(iter(self.runs.values())).values())).record["data"]["positive_share"]
+
+
+def read(study_dir: str | Path = "") -> dict[str, Study]:
+    """The studies beyond the paper by name: each from `outputs/` if it was run here, else the published one.
+
+    Args:
+        study_dir: read this study alone.
+    Raises:
+        InputError: no finished run in `study_dir`, or in any of the six.
+    """
+    if study_dir:
+        folder = PROJECT / study_dir
+        return {folder.name: results.read_study(folder)}
+    roots = [PROJECT / "outputs", PROJECT / "outputs" / "published"]
+    folders = {name: next((root / name for root in roots if any((root / name).glob("*/record.json"))), None)
+               for name in STUDIES}
+    found = {name: results.read_study(folder) for name, folder in folders.items() if folder}
+    if not found:
+        raise InputError(f"outputs/: holds none of the studies {', '.join(STUDIES)}; run one with "
+                         "`python -m lib.study run --profile losses --data ROOT`")
+    return found
+
+
+def is_beyond(study: Study) -> bool:
+    """Whether a study has runs that are none of the paper's 32, seeds apart."""
+    return any(run.tag and not run.tag.startswith("seed") or run.loss not in PAPER["loss"]
+               or run.cell.model not in PAPER["model"] for run in study.values())
+
+
+def conditions(study: Study) -> list[Condition]:
+    """The conditions of a study, in the order of their first runs."""
+    every = [{key: value for key, value in run.record["params"].items() if key not in IGNORED} for run in study.values()]
+    varying = [key for key in every[0] if len({str(params.get(key)) for params in every}) > 1]
+    grouped, found = defaultdict(lambda: defaultdict(dict)), {}
+    for run, params in zip(study.values(), every):
+        name = ", ".join(_word(key, params.get(key)) for key in varying) or "all runs"
+        grouped[name][run.loss][run.record["seed"]] = run
+        found[name] = params
+    return [Condition(name, found[name], {loss: dict(seeds) for loss, seeds in runs.items()})
+            for name, runs in grouped.items()]
+
+
+def _word(name, value):
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    if name == "part":
+        return value or "face"
+    return str(value) if isinstance(value, str) else f"{name} {value:g}"
+
+
+def compare(found: Iterable[Condition], loss: str, column: str, reference: str = "bce") -> Effect | None:
+    """How much higher a per-image score of `loss` is than that of `reference`, over all these conditions.
+
+    Returns:
+        `Effect` of `inference.bootstrap`; None where no condition has both losses.
+    """
+    differences, clusters = [], []
+    for condition in found:
+        if seeds := condition.seeds(loss, reference):
+            differences.append(condition.scores(loss, column, seeds) - condition.scores(reference, column, seeds))
+            clusters.append(inference.people(condition.ids()))
+    return inference.bootstrap(differences, clusters) if differences else None
+
+
+def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> Table:
+    """Every loss on every condition beside the reference, best first within a condition.
+
+    p is Holm's over the losses of a condition; the verdict is that of `inference.equivalence` over seeds.
+    """
+    rows = []
+    for condition in conditions(study):
+        named = []
+        for loss in condition.runs:
+            seeds = condition.seeds(loss, reference)
+            if not seeds:
+                continue
+            ours, theirs = (condition.scores(each, column, seeds).mean(1) for each in (loss, reference))
+            row = [condition.name, NAMES.get(loss, loss), len(seeds), float(ours.mean())]
+            if loss == reference:
+                named.append([*row, *[None] * 6])
+                continue
+            effect = compare([condition], loss, column, reference)
+            verdict = inference.equivalence(ours - theirs, MARGIN).verdict if len(seeds) > 1 else None
+            named.append([*row, effect.difference, effect.low, effect.high, effect.p,
+                          inference.probability_of_improvement([ours], [theirs])[0], verdict])
+        tested = [row for row in named if row[7] is not None]
+        for row, p in zip(tested, inference.holm([row[7] for row in tested])):
+            row[7] = float(p)
+        rows += sorted(named, key=lambda row: -row[3])
+    columns = ["condition", "loss", "seeds", SCORES[column], f"minus {NAMES[reference]}", "low", "high",
+               "p (Holm)", "P(better run)", "margin ±0.005"]
+    return Table(f"Every loss against {NAMES[reference]}: {SCORES[column]}", columns, rows,
+                 f"{NOTE} The last column is a test of equivalence over seeds alone. {results.data_note(list(study.values()))}")
+
+
+def conditions_table(study: Study, column: str = "iou", loss: str = "iou", reference: str = "bce") -> Table:
+    """One loss against the reference in every condition, with the share of positive pixels."""
+    rows = []
+    for condition in conditions(study):
+        if seeds := condition.seeds(loss, reference):
+            effect = compare([condition], loss, column, reference)
+            scores = [float(condition.scores(each, column, seeds).mean()) for each in (loss, reference)]
+            rows.append([condition.name, condition.positive_share, len(seeds), len(condition.ids()), *scores,
+                         effect.difference, effect.low, effect.high, effect.p,
+                         *(condition.collapsed(each) for each in (loss, reference))])
+    columns = ["condition", "positive share", "seeds", "images", NAMES[loss], NAMES[reference], "difference", "low",
+               "high", "p", f"collapsed: {NAMES[loss]}", f"collapsed: {NAMES[reference]}"]
+    return Table(f"{NAMES[loss]} loss against {NAMES[reference]} by condition: {SCORES[column]}", columns, rows,
+                 f"{NOTE} A collapsed run calls every pixel the same. "
+                 f"{results.data_note(list(study.values()))}")
+
+
+def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = "bce") -> Table:
+    """Loss or metric? One comparison by every score, over all conditions of each study."""
+    rows = []
+    for name, study in studies.items():
+        found = [each for each in conditions(study) if each.seeds(loss, reference)]
+        for column, words in SCORES.items():
+            if effect := compare(found, loss, column, reference):
+                rows.append([name, words, len(found), effect.n, effect.difference, effect.low, effect.high, effect.p])
+    return Table(f"{NAMES[loss]} loss against {NAMES[reference]}, by score",
+                 ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows, NOTE)
+
+
+def best_rates_table(study: Study, reference: str = "bce") -> Table:
+    """Every loss at the learning rate that its validation part prefers, and how it compares there.
+
+    The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds.
+    """
+    by_loss = defaultdict(dict)
+    for condition in conditions(study):
+        for loss, runs in condition.runs.items():
+            kept = [run.history["val_iou"][run.record["best_epoch"] - 1] for run in runs.values()]
+            by_loss[loss][condition.params["learning_rate"]] = (float(np.mean(kept)), condition)
+    chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
+    if reference not in chosen:
+        raise InputError(f"{study.folder}: has no run with {NAMES[reference]} to compare with; run the rest of the study")
+    rows = []
+    for loss, (rate, (validated, condition)) in chosen.items():
+        other = chosen[reference][1][1]
+        seeds = sorted(set(condition.runs[loss]) & set(other.runs[reference]))
+        row = [NAMES.get(loss, loss), len(by_loss[loss]), rate, len(seeds), validated]
+        scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
+        row += [float(values.mean()) for values in scores.values()]
+        if loss != reference:
+            d = scores["iou"] - other.scores(reference, "iou", seeds)
+            effect = inference.bootstrap([d], [inference.people(condition.ids())])
+            row += [effect.difference, effect.low, effect.high, effect.p]
+        rows.append(row + [None] * (11 - len(row)))
+    columns = ["loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
+               f"IoU minus {NAMES[reference]}", "low", "high", "p"]
+    return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: -row[5]),
+                 f"{NOTE} {results.data_note(list(study.values()))}")
+
+
+def mixed(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> inference.Mixed:
+    """`inference.mixed_model` of one loss against the reference over all conditions of some studies."""
+    rows = [(float(condition.runs[each][seed].per_image[column].mean()), each == loss, f"{number} {condition.name}", seed)
+            for number, study in enumerate(studies) for condition in conditions(study)
+            for seed in condition.seeds(loss, reference) for each in (loss, reference)]
+    return inference.mixed_model(*map(np.array, zip(*rows)))
+
+
+def tables(name: str, study: Study) -> dict[str, Table]:
+    """The tables of one study by the name of their file; a study of learning rates has one more."""
+    found = {"losses": losses_table(study), "losses-iou-soft": losses_table(study, "iou_soft"),
+             "conditions": conditions_table(study), "scores": metric_table({name: study})}
+    if len({run.record["params"]["learning_rate"] for run in study.values()}) > 1:
+        found["best-rates"] = best_rates_table(study)
+    return found

@@ -1,0 +1,130 @@
+"""lib/beyond.py: conditions, comparisons and tables of a made-up study with known effects; the notebook on it."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from lib import InputError, beyond, report, results
+from lib.config import PROJECT, resolve
+
+IDS = [f"Person_{letter}_000{number}" for letter in "ABCDEF" for number in (1, 2)]
+EFFECTS = {"iou": {"bce": 0.7, "iou": 0.75, "dice": 0.7}, "iou_soft": {"bce": 0.5, "iou": 0.74, "dice": 0.6}}
+
+
+def write(folder, rng, **params):
+    """One run: scores are the loss's effect plus effects of seed and image, the same for all losses."""
+    config = resolve(params)
+    seed_effect, image_effect = 0.01 * config.seed, np.linspace(-0.05, 0.05, len(IDS))
+    columns = {name: EFFECTS["iou_soft" if name == "iou_soft" else "iou"][config.loss] + seed_effect + image_effect
+               + rng.normal(0, 1e-4, len(IDS)) for name in beyond.SCORES}
+    collapsed = config.part == "hair" and config.loss == "iou" and config.seed == 0
+    counts = {"tp": 0, "fp": 0, "fn": 2, "tn": 2} if collapsed else {"tp": 1, "fp": 1, "fn": 1, "tn": 1}
+    run = folder / config.run_id
+    run.mkdir(parents=True)
+    with open(run / "per_image.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *columns, *counts])
+        writer.writerows([name, *values, *counts.values()] for name, *values in zip(IDS, *columns.values()))
+    best = {0.0005: 0.6, 0.001: 0.7 if config.loss == "iou" else 0.5}[config.learning_rate]
+    (run / "history.csv").write_text(f"epoch,loss,val_loss,val_iou\n1,1,1,0.1\n2,1,1,{best}\n")
+    (run / "record.json").write_text(json.dumps({
+        "format": 1, "run_id": config.run_id, "params": {**config.__dict__}, "seed": config.seed, "key": "0",
+        "scores": {name: float(np.mean(columns.get(name, 0.5))) for name in results.SCORES},
+        "epochs_run": 2, "best_epoch": 2, "seconds": {"total": 1.0}, "versions": {},
+        "data": {"source": "made up", "note": "made-up faces", "scaled": False, "counts": {"test": len(IDS)},
+                 "positive_share": 0.1 if config.part else 0.2, "digest": "f"}}))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Three losses on two parts with 4 seeds, and the face alone at another learning rate."""
+    folder, rng = tmp_path_factory.mktemp("beyond") / "made-up", np.random.default_rng(0)
+    for loss in ("bce", "iou", "dice"):
+        for part in ("", "hair"):
+            for seed in range(4):
+                write(folder, rng, loss=loss, part=part, seed=seed, tag=f"part={part}-seed{seed}")
+    return results.read_study(folder)
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("beyond") / "rates", np.random.default_rng(0)
+    for loss in ("bce", "iou"):
+        for rate in (0.0005, 0.001):
+            for seed in range(2):
+                write(folder, rng, loss=loss, learning_rate=rate, seed=seed, tag=f"rate={rate}-seed{seed}")
+    return results.read_study(folder)
+
+
+def test_conditions_are_what_losses_and_seeds_have_in_common(study):
+    face, hair = beyond.conditions(study)
+    assert (face.name, hair.name) == ("face", "hair") and set(face.runs) == {"bce", "iou", "dice"}
+    assert face.seeds("iou", "bce") == [0, 1, 2, 3] and face.seeds("iou", "tversky") == []
+    assert face.scores("iou", "iou", [0, 3]).shape == (2, len(IDS)) and face.positive_share == 0.2
+    assert hair.collapsed("iou") == 1 and face.collapsed("iou") == hair.collapsed("bce") == 0
+
+
+def test_the_known_effect_is_found_over_all_conditions(study):
+    effect = beyond.compare(beyond.conditions(study), "iou", "iou")
+    assert effect.difference == pytest.approx(0.05, abs=1e-4) and effect.low < 0.05 < effect.high
+    assert effect.n == 8 and effect.high - effect.low < 1e-3
+    assert beyond.compare(beyond.conditions(study), "tversky", "iou") is None
+
+
+def test_losses_are_ranked_within_their_condition_and_dice_is_equivalent(study):
+    table = beyond.losses_table(study)
+    assert [row[0] for row in table.rows] == ["face"] * 3 + ["hair"] * 3
+    assert table.rows[0][1] == "IoU" and {row[1] for row in table.rows[1:3]} == {"BCE", "Dice"}
+    rows = {row[1]: row for row in table.rows[:3]}
+    assert rows["IoU"][4] == pytest.approx(0.05, abs=1e-4) and rows["IoU"][8:] == [1.0, "different"]
+    assert rows["Dice"][9].startswith("equivalent") and rows["BCE"][4:] == [None] * 6
+    assert rows["IoU"][7] == pytest.approx(2 * 2 / 10_001)  # Holm over two tests
+    soft = {row[1]: row[4] for row in beyond.losses_table(study, "iou_soft").rows[:3]}
+    assert soft["IoU"] == pytest.approx(0.24, abs=1e-3) and soft["Dice"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_conditions_have_their_share_and_collapsed_runs(study):
+    table = beyond.conditions_table(study)
+    assert [(row[0], row[1], row[2], row[3]) for row in table.rows] == [("face", 0.2, 4, 12), ("hair", 0.1, 4, 12)]
+    assert [row[10:] for row in table.rows] == [[0, 0], [1, 0]] and "made-up faces" in table.note
+
+
+def test_scores_tell_the_loss_from_the_metric(study):
+    rows = {row[1]: row for row in beyond.metric_table({"mine": study}).rows}
+    assert rows["IoU at 0.5"][4] == pytest.approx(0.05, abs=1e-3) and rows["IoU'"][4] == pytest.approx(0.24, abs=1e-3)
+    assert beyond.mixed([study]).effect.difference == pytest.approx(0.05, abs=1e-3)
+
+
+def test_each_loss_is_compared_at_its_own_best_rate(rates):
+    rows = {row[0]: row for row in beyond.best_rates_table(rates).rows}
+    assert rows["IoU"][1:5] == [2, 0.001, 2, pytest.approx(0.7)]
+    assert rows["BCE"][1:5] == [2, 0.0005, 2, pytest.approx(0.6)]
+    assert rows["IoU"][7] == pytest.approx(0.05, abs=1e-3) and rows["BCE"][7:] == [None] * 4
+    assert set(beyond.tables("rates", rates)) == {"losses", "losses-iou-soft", "conditions", "scores", "best-rates"}
+
+
+def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
+    assert beyond.is_beyond(study)
+    assert not beyond.is_beyond(results.read_study(PROJECT / "outputs" / "published" / "demo"))
+
+
+def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(beyond, "PROJECT", tmp_path)
+    with pytest.raises(InputError, match="^outputs/: holds none of the studies losses, networks"):
+        beyond.read()
+    old = tmp_path / "old"
+    shutil.copytree(study.folder, old)
+    for path in old.glob("*/per_image.csv"):
+        path.write_text(path.read_text().replace("iou_tuned", "other", 1))
+    with pytest.raises(InputError, match="per_image.csv: has no column iou_tuned, an older version wrote it"):
+        beyond.losses_table(results.read_study(old), "iou_tuned")
+
+
+def test_the_report_of_such_a_study_is_the_notebook_beyond(study):
+    text = report.write(study.folder)
+    assert "beyond.ipynb" in text and (study.folder / "tables" / "losses.csv").is_file()
+    page = (study.folder / "report.html").read_text(encoding="utf-8")
+    assert "Loss or metric?" in page and "Every loss against BCE" in page and "<script" not in page
