@@ -84,6 +84,10 @@ def completeness(study: Study) -> str:
     missing = [run_id for run_id in planned if run_id not in study]
     lines = [f"{len(planned) - len(missing)} of {len(planned)} runs are finished; both losses are there in "
              f"{len(results.pairs(study))} of {len(paper.CELLS)} cells."]
+    seeds = {len(results.replicates(study, run)) for _, *pair in results.pairs(study) for run in pair} - {1}
+    if seeds:
+        lines.append(f"Scores are averaged over seeds, {' or '.join(map(str, sorted(seeds)))} of each run; masks and "
+                     "curves are those of the first.")
     if missing:
         lines.append("Missing: " + ", ".join(f"`{run_id}`" for run_id in missing) + ".")
     capped = [run for run in study.values()

@@ -105,7 +105,7 @@ def paper_table(study: Study, model: str, dataset: str) -> Table:
     for cell in cells:
         row = [cell.name]
         for metric in METRIC_NAMES:
-            row += [_score(study.get(cell.run_id(loss)), metric) for loss in paper.LOSSES]
+            row += [_score(study, cell.run_id(loss), metric) for loss in paper.LOSSES]
             if metric in paper.METRICS:
                 published = paper.scores(metric)[paper.CELLS.index(cell)].tolist()
                 row += map(int, published) if metric == "epochs" else published
@@ -194,10 +194,11 @@ def _place(value: float, low: float, high: float) -> str | None:
     return "below" if value < low else "above" if value > high else "inside"
 
 
-def _score(run: Run | None, metric: str) -> float | int | None:
-    if run is None:
+def _score(study: Study, run_id: str, metric: str) -> float | int | None:
+    if run_id not in study:
         return None
-    return int(run.score(metric)) if metric == "epochs" else run.score(metric)
+    values = [run.score(metric) for run in results.replicates(study, study[run_id])]
+    return int(values[0]) if metric == "epochs" and len(values) == 1 else sum(values) / len(values)
 
 
 def _is_number(value: object) -> bool:

@@ -141,8 +141,8 @@ def test_missing_study_is_one_sentence(tmp_path):
 
 def test_notebook_on_a_missing_study_fails_with_one_sentence(tmp_path):
     with pytest.raises(InputError, match="no such study folder"):
-        report._execute(tmp_path / "nowhere", tmp_path / "out.ipynb")
-    errors = [output for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells if cell.cell_type == "code"
+        report._execute(tmp_path / "nowhere", tmp_path / "analysis.ipynb")
+    errors = [output for cell in nbformat.read(tmp_path / "analysis.ipynb", 4).cells if cell.cell_type == "code"
               for output in cell.outputs if output.output_type == "error"]
     assert len(errors) == 1 and errors[0].traceback == [f"InputError: {errors[0].evalue}"]
 

@@ -1,12 +1,13 @@
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from made_up_study import SCORES, record, write_run
+from made_up_study import SCORES, record, write_paper_study, write_run
 
-from lib import InputError, paper, results, stats
+from lib import InputError, findings, paper, results, stats, tables
 
 FIRST, SECOND = paper.CELLS[:2]
 
@@ -145,3 +146,21 @@ def test_the_note_names_each_source_once_and_scaled_splits(tmp_path):
 def test_reading_results_needs_neither_keras_nor_scipy_stats():
     code = "import sys, lib.tables; sys.exit(any(name in sys.modules for name in ('keras', 'scipy.stats')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_seeds_of_a_run_are_averaged(tmp_path):
+    write_paper_study(tmp_path, paper.CELLS[:1])
+    (before,), values = results.scores(results.read_study(tmp_path), "iou")
+    first = tmp_path / before.run_id("iou")
+    record = json.loads((first / "record.json").read_text())
+    again = tmp_path / f"{first.name}-seed1"
+    shutil.copytree(first, again)
+    record |= {"run_id": again.name, "seed": 1, "scores": record["scores"] | {"iou": record["scores"]["iou"] - 0.1}}
+    record["params"] |= {"seed": 1, "tag": "seed1"}
+    (again / "record.json").write_text(json.dumps(record))
+    study = results.read_study(tmp_path)
+    assert [run.run_id for run in results.replicates(study, study[first.name])] == [first.name, again.name]
+    np.testing.assert_allclose(results.scores(study, "iou")[1] - values, [[-0.05, 0]], atol=1e-12)
+    table = tables.paper_table(study, *before[:2])
+    assert table.rows[0][table.columns.index("IoU L_IoU")] == pytest.approx(values[0][0] - 0.05)
+    assert "averaged over seeds, 2 of each run" in findings.completeness(study)
