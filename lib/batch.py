@@ -1,6 +1,7 @@
 """Executes notebooks of a study: one run with papermill in a kernel process of its own, many on Dask."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -81,13 +82,17 @@ def kernel_manager(environment: dict[str, str], log: Path) -> type:
     return LoggingKernelManager
 
 
-def execute_notebook(notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path) -> None:
+def execute_notebook(notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path,
+                     timeout: float | None = None) -> None:
     """Executes one notebook with papermill in a kernel of its own.
 
     Kernels that start at once collide on TCP ports, so this one listens on sockets in a folder of its own.
 
+    Args:
+        timeout: seconds that a cell may take; the kernel of one that takes longer is ended.
     Raises:
-        papermill.PapermillExecutionError: a cell raised. Others where the kernel died or did not start.
+        papermill.PapermillExecutionError: a cell raised.
+        nbclient.exceptions.CellTimeoutError: a cell took too long. Others where the kernel died or did not start.
     """
     import papermill
     from traitlets.config import Config as Traits
@@ -96,40 +101,53 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict, environment
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
         papermill.execute_notebook(
             str(notebook), str(output), parameters, progress_bar=False, start_timeout=300,
+            execution_timeout=timeout,
             kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
 
 
-def execute(config: Config, study: Path, threads: int) -> dict:
+def execute(config: Config, study: Path, threads: int, timeout: float | None = None) -> dict:
     """Executes the training notebook for one configuration and files what it wrote under `<study>/<run_id>/`.
 
     Everything is written under `<study>/.running/` first and moved in one step when the notebook has ended well,
     so a run's folder is whole or absent. An earlier run in its place is kept under `.superseded/`. A notebook that
     fails is kept under `.failed/<run_id>/` with its executed cells.
 
+    Args:
+        timeout: minutes that a cell of the notebook, so above all the training, may take.
     Returns:
         {"run_id", "seconds", "error"}: `error` is None or one line, the cell's number in it.
     """
+    from nbclient.exceptions import CellTimeoutError
     from papermill import PapermillExecutionError
 
     start = time.time()
     run_id = config.run_id
     workspace = study / RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}"
     folder = workspace / run_id
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as failure:
+        return {"run_id": run_id, "seconds": time.time() - start, "error": _unwritable(study, failure)}
     environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
                    "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
     error = None
     with claimed_gpu(gpus()) as gpu:
         try:
             execute_notebook(NOTEBOOK, folder / NOTEBOOK.name, {**asdict(config), "out_dir": str(workspace)},
-                             environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log")
+                             environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log",
+                             60 * timeout if timeout else None)
         except PapermillExecutionError as failure:
             error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
+        except CellTimeoutError:
+            error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
         except Exception as failure:  # a kernel that died or did not start: the study goes on
             error = f"{type(failure).__name__}: {_one_line(failure)}"
     if error is None and not (folder / "record.json").is_file():
         error = "the notebook ended without a record"
-    _file(folder, study / (FAILED if error else "") / run_id, study, error)
+    try:
+        _file(folder, study / (FAILED if error else "") / run_id, study, error)
+    except OSError as failure:
+        error = error or _unwritable(study, failure)
     shutil.rmtree(workspace, ignore_errors=True)
     return {"run_id": run_id, "seconds": time.time() - start, "error": error}
 
@@ -147,20 +165,31 @@ def _file(folder, target, study, error):
         shutil.rmtree(study / FAILED / target.name, ignore_errors=True)
 
 
+def _unwritable(study, failure):
+    return (f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then type the same "
+            "command again")
+
+
 def _one_line(text):
     return " ".join(str(text).split())[:500]
 
 
 def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str | None,
-                done: Callable[[dict], None]) -> None:
+                done: Callable[[dict], None], timeout: float | None = None) -> None:
     """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
 
     Args:
         workers: processes of the local cluster that is started; each runs one notebook at a time.
         scheduler: address of a Dask scheduler to use instead; its workers must see this project and `study`.
+        timeout: see `execute`.
     """
-    from distributed import Client, LocalCluster, as_completed
+    import logging
 
+    from distributed import Client, LocalCluster, as_completed
+    from distributed.client import FutureCancelledError
+
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, once
     with contextlib.ExitStack() as stack:
         if scheduler:
             try:
@@ -174,11 +203,16 @@ def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str
                                                        memory_limit=0, dashboard_address="127.0.0.1:0"))
             client = stack.enter_context(Client(cluster))
             threads = max(1, cores() // workers)
-        futures = {client.submit(execute, config, study, threads, pure=False, retries=1): config
+        if importlib.util.find_spec("bokeh"):
+            print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
+        futures = {client.submit(execute, config, study, threads, timeout, pure=False, retries=1): config
                    for config in configs}
         for future in as_completed(list(futures)):
             try:
                 outcome = future.result()
+            except FutureCancelledError as failure:
+                raise InputError(f"--scheduler: the connection to {scheduler or 'the local cluster'} was lost; finished "
+                                 "runs are kept, the same command goes on from here") from failure
             except Exception as failure:  # the worker itself was lost, twice
                 outcome = {"run_id": futures[future].run_id, "seconds": 0.0,
                            "error": f"{type(failure).__name__}: {_one_line(failure)}"}

@@ -26,7 +26,7 @@ from lib.results import SUPERSEDED, read_run
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study and how it stands: done, stale, failed, running or waiting; `detail` says more."""
+    """One run of a study and how it stands: done, stale, failed, running, interrupted or waiting; `detail` says more."""
 
     config: Config
     state: str
@@ -34,8 +34,8 @@ class Planned:
     seconds: float = 0.0
 
 
-def state(config: Config, study: Path) -> Planned:
-    """How one run stands in a study folder."""
+def state(config: Config, study: Path, any_code: bool = False) -> Planned:
+    """How one run stands in a study folder; with `any_code` it may have been done by another version of the code."""
     folder, failed = study / config.run_id, study / batch.FAILED / config.run_id
     running = study / batch.RUNNING
     if folder.exists():
@@ -48,14 +48,17 @@ def state(config: Config, study: Path) -> Planned:
             parts = key(config)[1]
         except InputError as error:
             parts, detail = key_parts(config), f"its data cannot be checked: {error}"
-        if changed := [part for part in parts if parts[part] != record.get("key_parts", {}).get(part)]:
+        if changed := [part for part in parts if parts[part] != record.get("key_parts", {}).get(part)
+                       and not (any_code and part in ("code", "notebook"))]:
             return Planned(config, "stale", "was run with other " + ", ".join(changed))
         return Planned(config, "done", detail, record["seconds"]["total"])
     if failed.exists():
         return Planned(config, "failed", (failed / "error.txt").read_text(encoding="utf-8").strip()
                        + f" ({failed / batch.NOTEBOOK.name})")
-    if running.is_dir() and any(running.glob(f"{config.run_id}-*")) and is_active(study):
-        return Planned(config, "running")
+    for workspace in running.glob(f"{config.run_id}-????????"):
+        if is_active(study):
+            return Planned(config, "running", f"for {duration(max(0, time.time() - workspace.stat().st_mtime))}")
+        return Planned(config, "interrupted", "by the end of its driver; the same `run` does it again")
     return Planned(config, "waiting")
 
 
@@ -68,9 +71,9 @@ def is_active(study: Path) -> bool:
         return True
 
 
-def plan(configs: list[Config], study: Path) -> list[Planned]:
+def plan(configs: list[Config], study: Path, any_code: bool = False) -> list[Planned]:
     """How every run stands."""
-    return [state(config, study) for config in configs]
+    return [state(config, study, any_code) for config in configs]
 
 
 def estimate(planned: list[Planned], workers: int) -> str:
@@ -120,8 +123,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def run(configs: list[Config], study: Path, workers: int, scheduler: str | None = None, force: bool = False) -> int:
+def run(configs: list[Config], study: Path, workers: int, scheduler: str | None = None, force: bool = False,
+        any_code: bool = False, timeout: float | None = None) -> int:
     """Executes the runs that are not done, with a progress bar; returns how many failed.
+
+    `scheduler` and `timeout` are those of `batch.execute_all`, `any_code` that of `state`.
 
     Raises:
         InputError: missing data, a folder that cannot be written, or another `run` at work on it.
@@ -139,7 +145,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
     with lock:
         if not scheduler:  # nobody else is at work here: these are remains of runs that were cut off
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
-        planned = plan(configs, study)
+        planned = plan(configs, study, any_code)
         todo = [p.config for p in planned if force or p.state != "done"]
         for stale in (p for p in planned if p.state == "stale"):
             print(f"{stale.config.run_id} {stale.detail}: it runs again, the old one is kept in {SUPERSEDED}/")
@@ -150,8 +156,8 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
             def done(outcome):
                 if outcome["error"]:
                     failures.append(outcome["run_id"])
-                    bar.write(f"FAILED {outcome['run_id']}: {outcome['error']} "
-                              f"(see {study / batch.FAILED / outcome['run_id']})")
+                    kept = study / batch.FAILED / outcome["run_id"]
+                    bar.write(f"FAILED {outcome['run_id']}: {outcome['error']}" + f" (see {kept})" * kept.exists())
                 else:
                     record = read_run(study / outcome["run_id"]).record
                     bar.write(f"{outcome['run_id']:34} IoU {record['scores']['iou']:.4f}  accuracy "
@@ -159,7 +165,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
                               f"{outcome['seconds']:6.0f} s")
                 bar.update()
             if todo:
-                batch.execute_all(todo, study, min(workers, len(todo)), scheduler, done)
+                batch.execute_all(todo, study, min(workers, len(todo)), scheduler, done, timeout)
         print(f"{len(todo) - len(failures)} runs finished, {len(failures)} failed", flush=True)
         return len(failures)
 
@@ -202,6 +208,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
+            sub.add_argument("--timeout", type=float, metavar="MINUTES",
+                             help="end a run whose training takes longer (default: no limit)")
+        if command in ("run", "plan", "status"):
+            sub.add_argument("--any-code", action="store_true",
+                             help="count runs of other versions of the code and notebook as done")
         if command == "rerun":
             sub.add_argument("record", help="a record.json")
         if command == "publish":
@@ -217,6 +228,8 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(f"--workers: {options.workers} will not do, give 1 or more")
         if options.seeds is not None and (options.seeds < 1 or options.seed is not None):
             raise InputError("--seeds: give a number from 1 on, and no --seed beside it")
+        if getattr(options, "timeout", None) is not None and not options.timeout > 0:
+            raise InputError(f"--timeout: {options.timeout:g} will not do, give minutes above 0")
         workers = options.workers or len(batch.gpus()) or batch.cores()
         overrides = {"seed": options.seed} if options.seed is not None else {}
         if options.data:
@@ -241,8 +254,9 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         configs = configurations(options.profile, options.only, overrides, options.seeds)
         if options.command == "run":
-            return 1 if run(configs, study, workers, options.scheduler, options.force) else 0
-        show(plan(configs, study), workers)
+            return 1 if run(configs, study, workers, options.scheduler, options.force, options.any_code,
+                            options.timeout) else 0
+        show(plan(configs, study, options.any_code), workers)
         return 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
