@@ -1,8 +1,8 @@
 """The files of an archive or of the folder extracted from it, read in memory: nothing is ever extracted.
 
-Only regular members with a plain relative name count: links, devices, absolute names, names with `..` and names
-with control characters are passed over, as are hidden files. Sizes that an archive claims are not believed: no
-more is unpacked than the limits below.
+Only regular members with a plain relative name count: links, devices, absolute names, names with `..` or
+control characters are passed over, as are hidden files. Sizes that an archive claims are not believed: no more
+is unpacked than the limits below.
 """
 import gzip
 import posixpath
@@ -23,14 +23,15 @@ MAX_PADDING = 1 << 24  # after the last member of a .tgz
 
 
 def reason(error: Exception) -> str:
-    """What an exception of another library says: one printable line of at most 200 characters, else its type."""
+    """What an exception of another library says: a printable line of at most 200 characters, or its type."""
     text = " ".join(str(error).split())[:200] or type(error).__name__
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+                   for character in text)
 
 
 class _Metered:
-    """A stream that gives `left` more bytes and raises ValueError beyond, or where its end is read again and again:
-    tarfile does so to skip what a header claims."""
+    """A stream that gives `left` more bytes and raises ValueError beyond, or where its end is read again and
+    again: tarfile does so to skip what a header claims."""
 
     def __init__(self, stream):
         self.stream, self.left, self.ends = stream, MAX_HEADERS, 0
@@ -132,10 +133,11 @@ class Container:
                     yield name, data
 
     def _plain(self, name: str) -> str | None:
-        """The name relative to `top`; None for hidden files, names that leave the archive and unprintable ones."""
+        """The name relative to `top`; None for a hidden file and a name that leaves the archive or is unprintable."""
         parts = posixpath.normpath(name).removeprefix(self.top + "/")
         hidden = any(part.startswith(".") for part in parts.split("/"))  # .., ._name.jpg, .DS_Store
-        return parts if parts.isprintable() and not hidden and not parts.startswith(("/", "__MACOSX")) else None
+        plain = parts.isprintable() and not parts.startswith(("/", "__MACOSX"))
+        return parts if plain and not hidden else None
 
     def _check_size(self, name: str, size: int) -> None:
         if size > MAX_BYTES:

@@ -26,7 +26,7 @@ CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
            "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS), "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
 MAX_YAML = 100_000  # bytes of a parameter file
 # Code that decides a run's numbers; plots, tables and the batch do not.
-CODE = ("archives", "calibration", "config", "data", "layouts", "losses", "metrics", "models", "training")
+CODE = ("archives", "cache", "calibration", "config", "data", "layouts", "losses", "metrics", "models", "training")
 BEYOND_CODE = ("networks", "surrogates")  # where the model or the loss is not the paper's
 
 
@@ -115,7 +115,7 @@ def _shown(value):
 
 
 def _is_path(text):
-    """Whether a text can name a file: no control characters, no part too long, no unknown user's home folder."""
+    """Whether a text can name a file: no control characters, no part too long, no unknown user's home."""
     try:
         Path(text).expanduser()
     except RuntimeError:
@@ -156,7 +156,8 @@ def _check(config):
     if not 0 <= config.seed < 2**32:
         refuse("seed", "from 0 to 4294967295")
     if not re.fullmatch(r"[a-z0-9._=-]{0,150}", config.tag):
-        refuse("tag", "made of a-z, 0-9 and the signs . _ = - alone, 150 at most, as it becomes part of a folder's name")
+        refuse("tag", "made of a-z, 0-9 and the signs . _ = - alone, 150 at most, as it becomes part "
+                      "of a folder's name")
     for name in ("data", "encoder_weights"):
         if not _is_path(getattr(config, name)):
             refuse(name, "a word or path of at most 1000 characters, without control characters")
@@ -177,7 +178,7 @@ def _is_application(name):
 
 
 def read_yaml(path: Path) -> dict:
-    """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for anything else in it."""
+    """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for all else in it."""
     try:
         if Path(path).stat().st_size > MAX_YAML or not Path(path).is_file():
             raise ValueError(f"it is no file of at most {MAX_YAML:,} bytes")

@@ -10,19 +10,16 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from filelock import FileLock
 
 from lib import InputError
 from lib.archives import Container, reason
+from lib.cache import build_once, cache_root, check_space, writing
 from lib.layouts import (BACKGROUND, BROWS, DATASETS, EYES, FACE, HAIR, LISTERS, MOUTH, NOSE, READERS, facts,
                          find)
 
@@ -108,26 +105,8 @@ def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
     try:
         return "synthetic" if str(root) == "synthetic" else PROJECT / Path(root).expanduser()
     except RuntimeError as error:
-        raise InputError(f"the data root {root} is in no home folder ({reason(error)}): give another") from error
-
-
-def cache_root(cache: str | Path | None = None) -> Path:
-    """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `outputs/cache`; made if it is missing.
-    Raises InputError if that fails."""
-    path = cache or os.environ.get("IOU_STUDY_CACHE") or "outputs/cache"
-    with _writing(path, RuntimeError, ValueError):  # these two: a path that cannot be one
-        path = PROJECT / Path(path).expanduser()
-        path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-@contextmanager
-def _writing(folder: str | Path, *others: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, *others) as error:
-        raise InputError(f"the cache folder {folder} cannot be written ({reason(error)}): "
-                         "set IOU_STUDY_CACHE to a folder that can be") from error
+        raise InputError(f"the data root {root} is in no home folder ({reason(error)}): "
+                         "give another") from error
 
 
 # ---- digests -----------------------------------------------------------------------------------------------
@@ -154,7 +133,7 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
     if memo.is_file() and re.fullmatch("[0-9a-f]{64}", kept := memo.read_text("ascii", "replace")):
         return kept
     value = _sha256(json.dumps([FORMAT, name, _content(name, containers)]).encode())
-    with _writing(memo.parent):
+    with writing(memo.parent):
         memo.parent.mkdir(exist_ok=True)
         partial = memo.with_name(f"{memo.name}.{os.getpid()}")
         partial.write_text(value)
@@ -220,34 +199,6 @@ def load(name: str, image_size: int, root: str | Path | None = None, cache: str 
             f"{official.short}'s layout with {n:,} images, not {official.short}'s {official.images:,}: "
             "other faces, or a part of the set, stand in for it")
     return Dataset(name, images, labels, ids, content, source, not note, note)
-
-
-def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
-    """What `opened()` returns; if that is None, `write` fills a folder that then takes `folder`'s place.
-    Raises InputError if the folder cannot be written."""
-    if (found := opened()) is None:
-        with _writing(folder.parent), FileLock(f"{folder}.lock"):
-            if (found := opened()) is None:
-                partial = folder.with_name(folder.name + ".partial")
-                for leftover in (partial, folder):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                partial.mkdir()
-                try:
-                    write(partial)
-                    os.replace(partial, folder)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
-                found = opened()
-    return found
-
-
-def check_space(folder: Path, needed: int, what: str) -> None:
-    """Raises InputError if `needed` bytes do not fit beside `folder`: a memory map on a full disk kills the
-    process without a message."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(f"the cache folder {folder.parent} has {free:,} bytes free but {what} needs "
-                         f"{needed:,}: make room or set IOU_STUDY_CACHE")
 
 
 def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int, share: float) -> Path:

@@ -57,17 +57,21 @@ def fetch(name: str, root: str | Path | None = None, urls: list[str] | None = No
     names = [remote.file for remotes in REMOTES.values() for remote in remotes]
     for url in urls:
         if not url.endswith(("/", *names)):
-            raise InputError(f"address {url} fits no archive: end it in / or in {' or '.join(names)}")
+            raise InputError(f"address {url[:300]!r} fits no archive: end it in / or in {' or '.join(names)}")
+        if not (url.isascii() and url.isprintable() and len(url) <= 300):
+            raise InputError(f"address {url[:300]!a} is none: give at most 300 printable ASCII characters")
     return [_fetch_one(remote, root, name, urls) for remote in REMOTES[name]]
 
 
 def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
     places = (root / name / remote.file, root / remote.file)
     path = next((place for place in places if place.exists()), places[0])
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file: move it away to download the archive")
     record = path.with_name(path.name + ".sha256")
     checksum = remote.checksum
     if checksum is None and record.exists():
-        checksum = "sha256:" + record.read_text()[:64]
+        checksum = "sha256:" + record.read_text("ascii", "replace")[:64]
     if not path.exists():
         own = [url + remote.file if url.endswith("/") else url
                for url in urls if url.endswith(("/", remote.file))]
@@ -96,9 +100,13 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     pooch.get_logger().setLevel("WARNING")
     failures = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {path.parent} cannot be made ({error.strerror}): give another with "
+                         "--data") from error
     for url in urls:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             pooch.retrieve(url, None, partial.name, path.parent, downloader=downloader)
             if checksum and not matches(partial, checksum):
@@ -113,6 +121,7 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
             reason = type(error).__name__ if response is None else f"HTTP status {response.status_code}"
             failures.append(f"{url} ({reason})")
         finally:
-            partial.unlink(missing_ok=True)
+            if partial.is_file():
+                partial.unlink()
     raise InputError(f"could not download {path.name}, tried {', '.join(failures)}: give another address "
                      f"with --url, or put the file at {path} yourself")

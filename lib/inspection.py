@@ -27,7 +27,7 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
         InputError: if the data are not here, or are no longer those that the run saw.
     """
     config = resolve(run.record["params"])
-    images, labels, ids, digest = _published(run) or _loaded(config)
+    images, labels, ids, digest = _published(run, config) or _loaded(config)
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
         raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
                          "run saw; restore them or run it again")
@@ -40,12 +40,17 @@ def _loaded(config):
     return dataset.images[test], dataset.labels[test], dataset.ids[test], dataset.digest
 
 
-def _published(run):
+def _published(run, config):
     """What `publish_pictures` wrote for the run's data set, or None."""
-    path = run.folder.parent / PICTURES / f"{run.cell.dataset}.npz"
+    path = run.folder.parent / PICTURES / f"{config.dataset}.npz"
     if not path.is_file():
         return None
-    return tuple(results.read_arrays(path, "images", "labels", "ids", "digest"))
+    images, labels, ids, digest = results.read_arrays(path, "images", "labels", "ids", "digest")
+    shape = (len(run.per_image["id"]), *images.shape[1:3])
+    if (images.shape, images.dtype, labels.shape, labels.dtype, ids.shape) != (
+            (*shape, 3), np.uint8, shape, np.uint8, shape[:1]):
+        raise InputError(f"{path}: its pictures are not those of {run.run_id}; get the study again")
+    return images, labels, ids.tolist(), str(digest)
 
 
 def publish_pictures(run: Run, study: Path) -> Path:
@@ -143,8 +148,8 @@ def state(folder: Path) -> State | None:
         done, problems = list(study), study.problems
     except InputError:
         done, problems = [], []
-    failed = {path.parent.name: path.read_text(encoding="utf-8").strip()
-              for path in sorted(folder.glob(".failed/*/error.txt"))}
+    failed = {path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
+              for path in sorted(folder.glob(".failed/*/error.txt")) if path.is_file()}
     running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
     return State(folder, done, failed, running, problems) if done or failed or running else None
 

@@ -68,7 +68,8 @@ def find(name: str, root: Path) -> list[Container]:
     found = []
     for archive, top in facts(name).archives:
         places = [folder / file for folder in (root / name, root) for file in (archive, top)]
-        path = next((place for place in places if place.is_dir() or place.is_file() and place.name == archive), None)
+        path = next((place for place in places
+                     if place.is_dir() or place.is_file() and place.name == archive), None)
         if path is None:
             raise InputError(f"{facts(name).title} is incomplete, found none of "
                              f"{', '.join(map(str, places))}: {remedy}")
@@ -111,8 +112,8 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
     if lists:
         ids = {line.split(",")[-1].strip() for text in lists for line in text.splitlines() if line.strip()}
         if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
-            raise InputError(f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's name: "
-                             "get the official file again")
+            raise InputError(f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's "
+                             "name: get the official file again")
     else:
         ids = {name[len("images/"):-len(".jpg")] for name in names
                if name.startswith("images/") and name.endswith(".jpg")}
@@ -131,12 +132,12 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
 
 
 def _picture(name: str, data: bytes) -> Image.Image:
-    """The decoded JPEG, PPM or PNG. Raises InputError, naming it, if it is corrupt, too large or not of 8 bits."""
+    """The decoded JPEG, PPM or PNG. Raises InputError, naming it, if it is corrupt, too large or not 8-bit."""
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PPM", "PNG"))
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-            raise InputError(f"{name}: {image.width} x {image.height} pixels are more than a picture may have, "
-                             f"{MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again")
+            raise InputError(f"{name}: {image.width} x {image.height} pixels are more than a picture may "
+                             f"have, {MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again")
         image.load()
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{name}: this picture has more than 8 bits ({image.mode}): "

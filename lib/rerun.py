@@ -19,6 +19,8 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
     Raises:
         InputError: a record that cannot be read, a run that stands in `study` already, or a run that failed.
     """
+    if not record.is_dir() and record.name != "record.json":
+        raise InputError(f"{record}: is no record; give a record.json or the folder of a run")
     folder = (record if record.is_dir() else record.parent).resolve()
     first = results.read_run(folder)
     config = resolve(first.record["params"])

@@ -6,20 +6,21 @@ executed `train.ipynb`.
 """
 
 import csv
+import io
 import json
 import os
 import time
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
 from lib import InputError, paper
+from lib.archives import reason
 from lib.paper import Cell
 
 FORMAT = 1
@@ -30,6 +31,7 @@ SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
 NOT_RUNS = ("tables", "logs", "pictures")
+MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # bytes of a text file, and of arrays unpacked, that are read
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,23 @@ class Run:
         `id` (images,) str; `accuracy`, `iou` (thresholded at 0.5), `iou_soft` (equation 3), (images,) float64
         in [0, 1]; `tp`, `fp`, `fn`, `tn`, (images,) int64 pixels.
         """
-        return _read_columns(self.folder / "per_image.csv",
-                             {"id": "str", "accuracy": "float64", "iou": "float64", "iou_soft": "float64",
-                              "tp": "int64", "fp": "int64", "fn": "int64", "tn": "int64"})
+        path, shares, counts = self.folder / "per_image.csv", SCORES[:2] + SCORES[3:], ("tp", "fp", "fn", "tn")
+        columns = _read_columns(path, {"id": "str", **dict.fromkeys(shares, "float64"),
+                                       **dict.fromkeys(counts, "int64")})
+        if not len(columns["id"]):
+            raise _unreadable(path, ValueError("it has no images"))
+        for name in shares + counts:
+            if (columns[name] < 0).any() or name in shares and (columns[name] > 1).any():
+                raise _unreadable(path, ValueError(f"a value of its column {name} is out of range"))
+        return columns
 
     def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
         """Predictions on the test part: ((images, height, width) uint8, 255 times P; (images,) str ids)."""
-        probabilities, ids = read_arrays(self.folder / "probabilities.npz", "probabilities", "ids")
+        path = self.folder / "probabilities.npz"
+        probabilities, ids = read_arrays(path, "probabilities", "ids")
+        if (probabilities.dtype, probabilities.ndim, ids.dtype.kind, ids.shape) != (
+                np.uint8, 3, "U", probabilities.shape[:1]):
+            raise _unreadable(path, ValueError("it has no uint8 map with an id for each image"))
         return probabilities, ids
 
 
@@ -121,10 +133,14 @@ def read_study(folder: str | Path) -> Study:
         InputError: if there is no such folder or no finished run in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: there is no such study folder; write one with `python -m lib.study run`")
     runs, problems = {}, []
-    for path in sorted(folder.iterdir()):
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({reason(error)}); change its permissions") from error
+    for path in paths:
         if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_RUNS:
             try:
                 runs[path.name] = read_run(path)
@@ -153,20 +169,29 @@ def pairs(study: Study) -> list[tuple[Cell, Run, Run]]:
             for cell in paper.CELLS if cell.run_id("iou") in study and cell.run_id("bce") in study]
 
 
+def replicates(study: Study, run: Run) -> list[Run]:
+    """The runs of a study that differ from `run` in the seed alone, itself among them."""
+    def task(other):
+        return {name: value for name, value in other.record["params"].items() if name not in ("seed", "tag")}
+    return [other for other in study.values() if task(other) == task(run)]
+
+
 def scores(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
     """One metric of the study's pairs, as `paper.scores` has it for the paper.
 
     Args:
         metric: accuracy, iou, iou_pooled, iou_soft (in [0, 1]) or epochs (run until the stop, `epochs_run`).
     Returns:
-        (cells, (cells, 2) float64 for IoU loss and BCE loss); a cell with a run missing is left out.
+        (cells, (cells, 2) float64 for IoU loss and BCE loss, averaged over seeds where a study has several); a
+        cell with a run missing is left out.
     Raises:
         InputError: for an unknown metric.
     """
     if metric not in METRICS:
         raise InputError(f"metric is {metric!r}: use one of {', '.join(METRICS)}")
     found = pairs(study)
-    values = [[iou.score(metric), bce.score(metric)] for _, iou, bce in found]
+    values = [[np.mean([each.score(metric) for each in replicates(study, run)]) for run in pair]
+              for _, *pair in found]
     return [cell for cell, _, _ in found], np.array(values, "float64").reshape(-1, 2)
 
 
@@ -192,22 +217,22 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{folder}: has no record.json, so it is no finished run; `python -m lib.study run` "
                          "completes it if it is a run of the study, else move it elsewhere")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = json.loads(_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
     wrong = _wrong_key(record)
     if wrong:
-        raise InputError(f"{path}: {wrong} is missing or of the wrong type; delete the folder and run it "
+        raise InputError(f"{path}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
                          "again with `python -m lib.study run`")
     if record["format"] != FORMAT:
-        raise InputError(f"{path}: has format {record['format']}, this version reads {FORMAT}; read it with "
+        raise InputError(f"{path}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
                          "the version that wrote it, or run it again")
     if record["run_id"] != folder.name:
-        raise InputError(f"{path}: belongs to the run {record['run_id']!r}; rename its folder to that")
+        raise InputError(f"{path}: belongs to the run {record['run_id'][:150]!r}; rename its folder to that")
     run = Run(folder, record)
     expected = "-".join([run.cell.run_id(run.loss), *([run.tag] if run.tag else [])])
     if run.run_id != expected:
-        raise InputError(f"{path}: has the parameters of {expected!r}; delete the folder "
+        raise InputError(f"{path}: has the parameters of {expected[:150]!r}; delete the folder "
                          "and run it again with `python -m lib.study run`")
     return run
 
@@ -221,36 +246,60 @@ def _wrong_key(record: object) -> str | None:
         return wrong[0]
     parts = [("params", name, bool if name == "hair" else str) for name in PARAMS]
     parts += [("scores", name, (int, float)) for name in SCORES]
+    parts += [("seconds", name, (int, float)) for name in record["seconds"]]
     parts += [("data", "source", str), ("data", "note", (str, type(None))), ("data", "counts", dict),
               ("data", "scaled", bool)]
-    return next((f"{key}.{name}" for key, name, kind in parts
-                 if name not in record[key] or not isinstance(record[key][name], kind)), None)
+    wrong = [f"{key}.{name}"[:100] for key, name, kind in parts
+             if name not in record[key] or not isinstance(record[key][name], kind)]
+    wrong += [f"scores.{name}" for name in SCORES if f"scores.{name}" not in wrong
+              and not 0 <= record["scores"][name] <= 1 and record["scores"][name] == record["scores"][name]]
+    wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
+    wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
+    return wrong[0] if wrong else None
+
+
+def _text(path: Path) -> str:
+    """Content of a text file. Raises OSError or ValueError, also for what is no file or too large to be a run's."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # to open a pipe would wait for ever
+    if path.stat().st_size > MAX_TEXT:
+        raise ValueError(f"it has more than {MAX_TEXT:,} bytes")
+    return path.read_text(encoding="utf-8")
 
 
 def _read_columns(path: Path, dtypes: dict[str, str]) -> dict[str, np.ndarray]:
     """Columns of a CSV file with a header: those in `dtypes` are required, others float64 (empty: NaN)."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        header, *rows = csv.reader(io.StringIO(_text(path), newline=""))
         missing = [name for name in dtypes if name not in header]
         if missing:
             raise ValueError(f"it has no column {missing[0]}")
+        if max((len(value) for row in rows for value in row), default=0) > 300:
+            raise ValueError("a value of it has more than 300 characters")
         columns = zip(*rows, strict=True) if rows else [()] * len(header)
         return {name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
                 for name, values in zip(header, columns, strict=True)}
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, OverflowError, csv.Error) as error:
         raise _unreadable(path, error) from error
 
 
 def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     """Arrays of a .npz file by name, never pickled objects. Raises InputError if one cannot be read."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        with ZipFile(path) as archive:
+            members = archive.infolist()
+        if sum(member.file_size for member in members) > MAX_ARRAYS:
+            raise ValueError(f"it unpacks to more than {MAX_ARRAYS:,} bytes")
+        if any(member.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for member in members):
+            raise ValueError("it is packed with another method than deflate")
+        with np.load(path, allow_pickle=False) as arrays:
+            return [np.asarray(arrays[name]) for name in names]
+    except Exception as error:  # foreign bytes: zipfile's and numpy's readers raise a dozen types
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: cannot be read ({error}); delete the run's folder and run it again with "
+    return InputError(f"{path}: cannot be read ({reason(error)}); delete the run's folder and run it again with "
                       "`python -m lib.study run`")

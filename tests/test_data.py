@@ -365,7 +365,7 @@ def test_missing_root_archive_and_cache(tmp_path, monkeypatch):
 
 
 def test_full_disk_is_refused_before_writing(tmp_path, monkeypatch):
-    monkeypatch.setattr(data.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     refused("lfw", place(tmp_path / "root", lfw_files()), "1,000 bytes free", "needs 1,024")
 
 
