@@ -2,6 +2,7 @@
 
 import fnmatch
 import itertools
+import math
 from pathlib import Path
 
 from lib import InputError
@@ -9,6 +10,7 @@ from lib.config import PROJECT, Config, read_yaml, resolve
 from lib.results import PARAMS as NAMED
 
 PARAMS = PROJECT / "params"
+MOST = 100_000  # runs of a grid
 
 
 def configurations(profile: str, only: str = "*", overrides: dict | None = None,
@@ -64,6 +66,8 @@ def combinations(grid: dict | list, path: Path) -> list[dict]:
     for part in grid if isinstance(grid, list) else [grid]:
         if not isinstance(part, dict) or not all(isinstance(values, list) and values for values in part.values()):
             raise InputError(f"{path.name}: grid must give a list of values for each parameter, as loss: [iou, bce]")
+        if len(runs) + math.prod(map(len, part.values())) > MOST:
+            raise InputError(f"{path.name}: grid spans more than {MOST:,} runs; take values out of it")
         runs += [dict(zip(part, values)) for values in itertools.product(*part.values())]
     return runs
 

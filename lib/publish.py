@@ -55,6 +55,8 @@ def _write(study: Study, folder: Path):
         (folder / run.run_id / "record.json").write_text(json.dumps(_without_place(run), indent=1) + "\n",
                                                          encoding="utf-8")
         for file in FILES + (("probabilities.npz",) if drawn and _is_synthetic(run) else ()):
+            if (run.folder / file).is_symlink():
+                raise InputError(f"{run.folder / file}: is a link; put the file itself there")
             shutil.copyfile(run.folder / file, folder / run.run_id / file)
     for dataset in paper.DATASETS if drawn else ():
         run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)

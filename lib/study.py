@@ -37,7 +37,6 @@ class Planned:
 def state(config: Config, study: Path, any_code: bool = False) -> Planned:
     """How one run stands in a study folder; with `any_code` it may have been done by another version of the code."""
     folder, failed = study / config.run_id, study / batch.FAILED / config.run_id
-    running = study / batch.RUNNING
     if folder.exists():
         try:
             record = read_run(folder).record
@@ -51,13 +50,15 @@ def state(config: Config, study: Path, any_code: bool = False) -> Planned:
         if changed := [part for part in parts if parts[part] != record.get("key_parts", {}).get(part)
                        and not (any_code and part in ("code", "notebook"))]:
             return Planned(config, "stale", "was run with other " + ", ".join(changed))
-        return Planned(config, "done", detail, record["seconds"]["total"])
+        return Planned(config, "done", detail, record["seconds"].get("total", 0.0))
+    begun = [path.stat().st_mtime for path in (study / batch.RUNNING).glob(f"{config.run_id}-????????") if path.exists()]
+    if begun and is_active(study):
+        return Planned(config, "running", f"for {duration(max(0, time.time() - max(begun)))}")
     if failed.exists():
-        return Planned(config, "failed", (failed / "error.txt").read_text(encoding="utf-8").strip()
-                       + f" ({failed / batch.NOTEBOOK.name})")
-    for workspace in running.glob(f"{config.run_id}-????????"):
-        if is_active(study):
-            return Planned(config, "running", f"for {duration(max(0, time.time() - workspace.stat().st_mtime))}")
+        error = failed / "error.txt"
+        text = error.read_text(encoding="utf-8", errors="replace").strip() if error.is_file() else "its error is not there"
+        return Planned(config, "failed", f"{text} ({failed / batch.NOTEBOOK.name})")
+    if begun:
         return Planned(config, "interrupted", "by the end of its driver; the same `run` does it again")
     return Planned(config, "waiting")
 

@@ -137,7 +137,10 @@ class Inspector(anywidget.AnyWidget):
 
 def _folder(study):
     """The folder that a name means: absolute, from the project's folder, or else from `outputs/`."""
-    path = PROJECT / Path(study).expanduser()
+    try:
+        path = PROJECT / Path(study).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{study}: is in no home folder; give the folder of a study") from error
     return path if path.is_dir() or not (inspection.OUTPUTS / study).is_dir() else inspection.OUTPUTS / study
 
 

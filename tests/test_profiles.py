@@ -51,6 +51,9 @@ grid:
     path.write_text("grid: {loss: iou}")
     with pytest.raises(InputError, match="^mine.yaml: grid must give a list of values for each parameter, as loss"):
         profiles.configurations("mine")
+    path.write_text(f"grid: {{seed: {list(range(400))}, epochs: {list(range(1, 400))}}}")
+    with pytest.raises(InputError, match="^mine.yaml: grid spans more than 100,000 runs; take values out of it"):
+        profiles.configurations("mine")
     path.write_text("grid: [{loss: [iou]}, {loss: [iou], epochs: [3], tag: ['']}, {loss: [iou], epohcs: [3]}]")
     with pytest.raises(InputError, match="^mine.yaml with profile mine: unknown parameter 'epohcs'"):
         profiles.configurations("mine")
