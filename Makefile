@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
-.PHONY: setup study test browser lab bench lock clean
+.PHONY: setup study test browser lab bench soak fuzz lock clean
 .DEFAULT_GOAL := study
 
 setup: $(READY)
@@ -36,6 +36,12 @@ lab: $(READY)  ## JupyterLab on the front page
 bench: $(READY)  ## performance tables, written to outputs/bench
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_inspector.py
+
+soak: $(READY)  ## 60 faults at random moments; nothing may be lost
+	$(BIN)/python tests/faults/soak.py --faults 60
+
+fuzz: $(READY)  ## 10,000 bad inputs; each ends in a result or a sentence
+	$(BIN)/python tests/faults/fuzz.py --cases 10000
 
 lock:  ## pins what pyproject.toml asks for (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
