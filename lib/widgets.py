@@ -183,7 +183,7 @@ def front_page() -> None:
 
     buttons = []
     for state in states:
-        if state.done:
+        if state.done and (state.folder / state.done[0] / "probabilities.npz").is_file():
             button = ipywidgets.Button(description=f"{state.name}: where do the losses disagree most?",
                                        layout={"width": "auto"}, tooltip=f"opens the inspector on {state.name}")
             button.on_click(opener(state))
@@ -198,14 +198,17 @@ def _overview(states: list[State]) -> str:
     total, rows = len(paper.CELLS) * len(paper.LOSSES), []
     for state in states:
         planned = {cell.run_id(loss) for cell in paper.CELLS for loss in paper.LOSSES}
-        missing = sorted(planned - {*state.done, *state.failed, *state.running})
-        links = [_link(state.folder / file, file) for file in ("analysis.ipynb", "report.html", "tables")]
+        known = {*state.done, *state.failed, *state.running}
+        is_papers = {run.partition("-seed")[0] for run in known} <= planned  # else a grid: how many it plans is not here
+        missing = sorted(planned - known) if is_papers else []
+        links = [_link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html", "tables")]
         details = [f"<li>{_link(state.folder / '.failed' / run / 'train.ipynb', run)}: {escape(reason)}</li>"
                    for run, reason in state.failed.items()]
         details += [f"<li>{escape(problem)}</li>" for problem in state.problems]
         details += [f"<li>missing: {escape(', '.join(missing))}</li>"] if missing else []
         notebooks = [link for run in state.done if (link := _link(state.folder / run / "train.ipynb", run))]
-        cells = [escape(state.name), f"{len(state.done)} of {total}", len(state.running), len(state.failed),
+        cells = [escape(state.name), f"{len(state.done)} of {total}" if is_papers and len(known) <= total
+                 else len(state.done), len(state.running), len(state.failed),
                  len(missing), " ".join(filter(None, links))]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
         for title, lines in ((f"{len(notebooks)} executed notebooks", [f"<li>{link}</li>" for link in notebooks]),

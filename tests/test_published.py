@@ -95,3 +95,36 @@ def test_publish_takes_what_can_be_passed_on(tmp_path):
     with pytest.raises(InputError, match="exists and is kept"):
         publish.publish(source, target)
     assert before == {file: file.read_bytes() for file in target.rglob("*") if file.is_file()}
+
+
+def test_the_conclusion_has_the_figures_of_the_published_runs():
+    text = " ".join((PROJECT / "outputs" / "published" / "CONCLUSION.md").read_text(encoding="utf-8").split())
+    studies = {name: results.read_study(PROJECT / "outputs" / "published" / name)
+               for name in ("losses", "parts", "sparsity", "small")}
+    assert sum(len(studies[name]) for name in ("losses", "parts", "sparsity")) == 200
+
+    def says(effect, pattern, sign=1):
+        ends = sorted((sign * effect.low, sign * effect.high))
+        figures = [f"{figure:.3f}".replace("-", "−") for figure in (sign * effect.difference, *ends)]
+        assert pattern.format(*figures) in text, (pattern, figures)
+
+    found = {name: {each.name: each for each in beyond.conditions(study)} for name, study in studies.items()}
+    both = list(found["losses"].values())
+    says(beyond.compare(both, "iou", "iou_soft"), "IoU loss is ahead by {} ({} to {}) over both networks")
+    says(beyond.compare(both, "iou", "iou"), "a tenth of that is left, {} ({} to {})")
+    says(beyond.compare(both, "iou", "iou_tuned"), "the validation part prefers {} ({} to {})")
+    says(beyond.compare([found["losses"]["fcresnet"]], "iou", "iou"), "IoU loss is ahead by {} ({} to {}), and Dice")
+    says(beyond.compare([found["losses"]["bfcn32s"]], "iou", "iou"), "half an IoU point (+{}, {} to {})")
+    for share, pattern, sign in ((0.3, "equal (+{}, {} to {})", 1), (0.01, "BCE is ahead by {} ({} to {})", -1)):
+        says(beyond.compare([found["sparsity"][f"synthetic_share {share:g}"]], "iou", "iou"), pattern, sign)
+    says(beyond.compare([found["parts"]["lfw, small, hair"]], "iou", "iou"), "is {} better after BCE ({} to {})", -1)
+    verdicts = {row[:2][1]: row[9] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "bfcn32s"}
+    assert sum(str(verdict).startswith("equivalent") for verdict in verdicts.values()) == 7
+    capped = [run for run in studies["losses"].values() if run.cell.model == "fcresnet" and run.record["epochs_run"] >= 40]
+    assert [sum(run.loss == loss for run in capped) for loss in ("bce", "iou")] == [4, 0]
+    collapsed = {loss: sum(each.collapsed(loss) for each in found["sparsity"].values()) for loss in ("iou", "bce")}
+    assert collapsed == {"iou": 8, "bce": 3}
+    assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
+    cells, values = results.scores(studies["small"], "iou")
+    fcresnet = np.mean([pair for cell, pair in zip(cells, values) if cell[:2] == ("fcresnet", "lfw")], axis=0)
+    assert "({:.3f} after IoU loss, {:.3f} after BCE".format(*fcresnet) in text
