@@ -200,7 +200,8 @@ def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str
             threads = 1
         else:
             cluster = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
-                                                       memory_limit=0, dashboard_address="127.0.0.1:0"))
+                                                       memory_limit=0, dashboard_address="127.0.0.1:0",
+                                                       silence_logs=logging.CRITICAL))
             client = stack.enter_context(Client(cluster))
             threads = max(1, cores() // workers)
         if importlib.util.find_spec("bokeh"):

@@ -8,6 +8,8 @@ A run is done when its record stands in `<out>/<run_id>/` under the key of its p
 """
 
 import argparse
+import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -51,9 +53,14 @@ def state(config: Config, study: Path, any_code: bool = False) -> Planned:
                        and not (any_code and part in ("code", "notebook"))]:
             return Planned(config, "stale", "was run with other " + ", ".join(changed))
         return Planned(config, "done", detail, record["seconds"].get("total", 0.0))
-    begun = [path.stat().st_mtime for path in (study / batch.RUNNING).glob(f"{config.run_id}-????????") if path.exists()]
+    begun = []
+    for workspace in (study / batch.RUNNING).glob(f"{config.run_id}-????????"):
+        with contextlib.suppress(FileNotFoundError):  # it ended just now
+            begun.append((workspace.stat().st_mtime, workspace))
     if begun and is_active(study):
-        return Planned(config, "running", f"for {duration(max(0, time.time() - max(begun)))}")
+        since, workspace = max(begun)
+        return Planned(config, "running", f"for {duration(max(0, time.time() - since))}"
+                       + progress(workspace / config.run_id / batch.NOTEBOOK.name))
     if failed.exists():
         error = failed / "error.txt"
         text = error.read_text(encoding="utf-8", errors="replace").strip() if error.is_file() else "its error is not there"
@@ -61,6 +68,20 @@ def state(config: Config, study: Path, any_code: bool = False) -> Planned:
     if begun:
         return Planned(config, "interrupted", "by the end of its driver; the same `run` does it again")
     return Planned(config, "waiting")
+
+
+def progress(notebook: Path) -> str:
+    """Where a notebook at work stands, as papermill last saved it: ", cell 9, epoch 4: loss ...", or nothing."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError):  # not there yet, or being written
+        return ""
+    for number, cell in enumerate((cell for cell in cells if cell["cell_type"] == "code"), 1):
+        if cell["metadata"].get("papermill", {}).get("status") == "running":
+            shown = [" ".join("".join(output["data"]["text/markdown"]).split()) for output in cell["outputs"]
+                     if "text/markdown" in output.get("data", {})]
+            return ", ".join(["", f"cell {number}", *shown[-1:]])
+    return ""
 
 
 def is_active(study: Path) -> bool:
@@ -138,7 +159,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
     try:
         study.mkdir(parents=True, exist_ok=True)
         lock = FileLock(study / ".lock")
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # a `status` holds it for a moment
     except Timeout as error:
         raise InputError(f"--out: another `run` is at work on {study}; wait for it or choose another folder") from error
     except OSError as error:

@@ -7,6 +7,7 @@ kernel, so that an edited file counts from the next run on. Only on Linux; elsew
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 
 from jupyter_client.provisioning import LocalProvisioner
 
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LIBRARIES = ("keras", "scipy.stats", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib_inline",
              "PIL.Image", "yaml", "filelock", "tqdm", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core")
 
@@ -113,6 +115,7 @@ def become_kernel(arguments: list[str], environment: dict[str, str], folder: str
         log: file that its output below Python is added to.
     """
     os.setsid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # even a kernel that hangs ends with its server
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with open(log, "ab") as output, open(os.devnull, "rb") as nothing:
         for stream, number in ((nothing, 0), (output, 1), (output, 2)):

@@ -96,3 +96,20 @@ def test_a_forked_kernel_is_waited_for_like_a_process():
     process.wait()
     assert kernel.poll() == kernel.wait() == 1
     kernel.kill()  # of a process that is gone: nothing happens
+
+
+def test_a_stopped_kernel_ends_with_its_server(execute):
+    """One that hangs outside Python cannot look for its parent; the system ends it."""
+    execute("1")
+    server = warm._server
+    from jupyter_client.connect import write_connection_file
+    path, _ = write_connection_file()
+    kernel = server.fork(arguments=["-f", path], environment=dict(os.environ), folder=".", log=os.devnull)
+    with open(f"/proc/{kernel.pid}/stat") as file:
+        assert file.read().rpartition(")")[2].split()[1] == str(server.process.pid)
+    time.sleep(0.5)
+    kernel.send_signal(signal.SIGSTOP)
+    server.process.kill()
+    server.process.wait()
+    os.unlink(path)
+    eventually(lambda: gone(kernel.pid))

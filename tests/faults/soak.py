@@ -5,19 +5,23 @@ complete. Prints the faults by kind and what was lost: finished runs that change
 """
 
 import argparse
+import contextlib
 import fnmatch
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from stub import Stub, eventually, kill
 
-KINDS = ("kernel", "worker", "server", "driver", "SIGTERM", "raise")
+KINDS = ("kernel", "worker", "server", "driver", "SIGTERM", "raise", "full disk")
 
 
 def inject(kind: str, stub: Stub, driver, rng: random.Random) -> bool:
@@ -31,9 +35,37 @@ def inject(kind: str, stub: Stub, driver, rng: random.Random) -> bool:
             (stub.faults / rng.choice(waiting)).write_text("raise ValueError('a fault')")
         return bool(waiting)
     kernels = stub.kernels()
+    if kind == "full disk":
+        return bool(stub.disk) and fill(stub.disk, rng.uniform(0.5, 2))
     victims = {"kernel": kernels, "worker": stub.workers(),
                "server": [pid for pid in stub.processes() if pid not in kernels and is_server(pid)]}[kind]
     return bool(victims) and kill(rng.choice(victims))
+
+
+def fill(disk: Path, seconds: float) -> bool:
+    """Takes all room on a file system for a while."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    time.sleep(seconds)
+    filler.unlink()
+    return True
+
+
+@contextlib.contextmanager
+def mounted(stub: Stub) -> Iterator[None]:
+    """The studies on a file system of 16 MB that can be filled, where this user may mount one."""
+    disk = stub.folder / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "soak", disk]
+    if shutil.which("mount") and subprocess.run(command, capture_output=True).returncode == 0:
+        stub.disk, stub.out = disk, disk / "study"
+    try:
+        yield
+    finally:
+        if stub.disk:
+            subprocess.run(["umount", "-l", disk], check=True)
 
 
 def is_server(pid: int) -> bool:
@@ -57,7 +89,7 @@ def soak(stub: Stub, faults: int, seed: int, only: str = "*") -> dict:
         driver = stub.start("--workers", 2, only=only, STUB_SECONDS="0.3")
         drivers += 1
         while driver.poll() is None:
-            time.sleep(rng.uniform(0.5, 3))
+            time.sleep(rng.uniform(0.3, 2))
             if injected.total() < faults and driver.poll() is None and (stub.kernels() or stub.done()):
                 kind = rng.choice(KINDS)
                 injected[kind] += inject(kind, stub, driver, rng)
@@ -72,7 +104,7 @@ def soak(stub: Stub, faults: int, seed: int, only: str = "*") -> dict:
             if injected.total() >= faults:
                 break
             before = {}
-            stub.out.rename(stub.folder / f"finished-{studies}")
+            shutil.rmtree(stub.out)
     return {"faults": dict(injected), "drivers": drivers, "studies": studies, "changed": changed, "repeated": repeated,
             "orphans": len(stub.processes()), "seconds": round(time.monotonic() - start)}
 
@@ -83,11 +115,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = soak(Stub(Path(folder)), options.faults, options.seed)
+        stub = Stub(Path(folder))
+        with mounted(stub):
+            figures = soak(stub, options.faults, options.seed)
     print(f"{sum(figures['faults'].values())} faults in {figures['seconds']} s: "
-          + ", ".join(f"{count} {kind}" for kind, count in sorted(figures["faults"].items())))
-    print(f"{figures['studies']} studies of 32 runs completed by {figures['drivers']} drivers; finished runs changed: "
-          f"{figures['changed']}, repeated: {figures['repeated']}; processes left over: {figures['orphans']}")
+          + ", ".join(f"{count} {kind}" for kind, count in sorted(figures["faults"].items()) if count))
+    print(f"{figures['studies']} studies of 32 runs completed by {figures['drivers']} drivers; finished runs lost or "
+          f"changed: {figures['changed']}, repeated: {figures['repeated']}; processes left over: {figures['orphans']}")
     return int(bool(figures["changed"] or figures["repeated"] or figures["orphans"]))
 
 

@@ -52,6 +52,7 @@ class Stub:
 
     def __init__(self, folder: Path):
         self.folder, self.faults, self.out = folder, folder / "faults", folder / "study"
+        self.disk: Path | None = None  # a file system that may be filled, with `out` on it
         ignored = shutil.ignore_patterns("__pycache__", "*.h5")
         for name in ("lib", "params"):
             shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
@@ -70,7 +71,7 @@ class Stub:
         return {**os.environ, "PYTHONPATH": str(self.folder), "STUB_FAULTS": str(self.faults),
                 "IOU_STUDY_CACHE": str(self.folder / "cache")}
 
-    def start(self, *arguments, only="bfcn32s-lfw-*", command="run", **environment) -> subprocess.Popen:
+    def start(self, *arguments, only="bfcn32s-lfw-big-*", command="run", **environment) -> subprocess.Popen:
         """A driver at work, in a session of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "lib.study", command, "--out", self.out, "--only", only, *map(str, arguments)],

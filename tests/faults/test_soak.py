@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from soak import soak
+from soak import mounted, soak
 from stub import Stub
 
 from lib.config import PROJECT
@@ -12,7 +12,9 @@ from lib.config import PROJECT
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_a_study_survives_faults_at_random_moments(tmp_path):
-    figures = soak(Stub(tmp_path), faults=5, seed=1, only="bfcn32s-lfw-*")
+    stub = Stub(tmp_path)
+    with mounted(stub):
+        figures = soak(stub, faults=5, seed=1, only="bfcn32s-lfw-*")
     assert sum(figures["faults"].values()) >= 5 and figures["studies"] >= 1
     assert figures["changed"] == figures["repeated"] == figures["orphans"] == 0
 
