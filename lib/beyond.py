@@ -25,8 +25,8 @@ SCORES = {"iou": "IoU at 0.5", "iou_tuned": "IoU at the validation part's best t
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
 STUDIES = ("losses", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
-NOTE = ("Differences are over the same seeds and test images; intervals are 95 %, bootstrapped over seeds and people "
-        "with the training images fixed.")
+NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
+        "drawn at random (inference.crossed_t) and the training images as fixed.")
 
 
 @dataclass(frozen=True)
@@ -116,20 +116,20 @@ def compare(found: Iterable[Condition], loss: str, column: str, reference: str =
     """How much higher a per-image score of `loss` is than that of `reference`, over all these conditions.
 
     Returns:
-        `Effect` of `inference.bootstrap`; None where no condition has both losses.
+        `Effect` of `inference.crossed_t`; None where no condition has both losses.
     """
     differences, clusters = [], []
     for condition in found:
         if seeds := condition.seeds(loss, reference):
             differences.append(condition.scores(loss, column, seeds) - condition.scores(reference, column, seeds))
             clusters.append(inference.people(condition.ids()))
-    return inference.bootstrap(differences, clusters) if differences else None
+    return inference.crossed_t(differences, clusters) if differences else None
 
 
 def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> Table:
     """Every loss on every condition beside the reference, best first within a condition.
 
-    p is Holm's over the losses of a condition; the verdict is that of `inference.equivalence` over seeds.
+    p is Holm's over the losses of a condition; probability and verdict are those of `inference.compare_losses`.
     """
     rows = []
     for condition in conditions(study):
@@ -138,15 +138,13 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
             seeds = condition.seeds(loss, reference)
             if not seeds:
                 continue
-            ours, theirs = (condition.scores(each, column, seeds).mean(1) for each in (loss, reference))
-            row = [condition.name, NAMES.get(loss, loss), len(seeds), float(ours.mean())]
+            scores = {each: [condition.scores(each, column, seeds)] for each in (reference, loss)}
+            row = [condition.name, NAMES.get(loss, loss), len(seeds), float(scores[loss][0].mean())]
             if loss == reference:
                 named.append([*row, *[None] * 6])
                 continue
-            effect = compare([condition], loss, column, reference)
-            verdict = inference.equivalence(ours - theirs, MARGIN).verdict if len(seeds) > 1 else None
-            named.append([*row, effect.difference, effect.low, effect.high, effect.p,
-                          inference.probability_of_improvement([ours], [theirs])[0], verdict])
+            found, = inference.compare_losses(scores, [inference.people(condition.ids())], reference, MARGIN)
+            named.append([*row, *found.effect[:4], found.better[0], found.verdict])
         tested = [row for row in named if row[7] is not None]
         for row, p in zip(tested, inference.holm([row[7] for row in tested])):
             row[7] = float(p)
@@ -154,7 +152,7 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
     columns = ["condition", "loss", "seeds", SCORES[column], f"minus {NAMES[reference]}", "low", "high",
                "p (Holm)", "P(better run)", "margin ±0.005"]
     return Table(f"Every loss against {NAMES[reference]}: {SCORES[column]}", columns, rows,
-                 f"{NOTE} The last column is a test of equivalence over seeds alone. {results.data_note(list(study.values()))}")
+                 f"{NOTE} The last column is a test of equivalence. {results.data_note(list(study.values()))}")
 
 
 def conditions_table(study: Study, column: str = "iou", loss: str = "iou", reference: str = "bce") -> Table:
@@ -208,7 +206,7 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
         row += [float(values.mean()) for values in scores.values()]
         if loss != reference:
             d = scores["iou"] - other.scores(reference, "iou", seeds)
-            effect = inference.bootstrap([d], [inference.people(condition.ids())])
+            effect = inference.crossed_t([d], [inference.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]
         rows.append(row + [None] * (11 - len(row)))
     columns = ["loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",

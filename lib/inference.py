@@ -8,26 +8,16 @@ says nothing about others.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
+from lib.stats import Effect, holm, one_row, student
 
 RESAMPLES = 10_000
-
-
-class Effect(NamedTuple):
-    """A mean difference with its interval and two-sided p-value; `n` and `unit` say what was drawn at random."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    n: int
-    unit: str
 
 
 def people(ids: Sequence[str]) -> np.ndarray:
@@ -42,7 +32,10 @@ def bootstrap(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], c
 
     Unit of replication: seeds, and clusters of images (people); cells are fixed and weigh the same. Each resample
     draws seeds within each cell and, with replacement, clusters with all their images; cells with the same clusters
-    share that draw, as they were tested on the same images.
+    share that draw, as they were tested on the same images. Of a single seed, people alone are drawn.
+
+    With few seeds that differ more than the images do, percentiles are too narrow: in simulations 88 % of the 95 %
+    intervals over 5 seeds and 60 people held the truth. `crossed_t` keeps its level there.
 
     Args:
         differences: for each cell, (seeds, images), score of one loss minus that of the other.
@@ -71,68 +64,38 @@ def bootstrap(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], c
     p = min(1.0, max(2 * min((means <= 0).mean(), (means >= 0).mean()), 2 / (resamples + 1)))
     n = sum(len(d) for d, _ in cells)
     return Effect(float(np.mean([d.mean() for d, _ in cells])), float(low), float(high), float(p), n,
-                  "seeds and people")
+                  "seeds and people" if n > len(cells) else "people")
 
 
-def over_seeds(differences: ArrayLike, confidence: float = 0.95) -> Effect:
-    """Mean difference with Student's t over seeds. Unit of replication: seeds; images and cells are fixed.
+def crossed_t(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], confidence: float = 0.95) -> Effect:
+    """Mean difference over cells with Student's t for seeds crossed with clusters of images, without resampling.
 
-    Args:
-        differences: (seeds,), one mean score difference for each seed.
-    Returns:
-        `Effect`; interval and p are NaN for a single seed.
-    Raises:
-        InputError: differences that are not finite, or none.
-    """
-    from lib import stats
-
-    d = _finite(differences)
-    low, high = stats.mean_interval(d, np.zeros_like(d), confidence)
-    return Effect(float(d.mean()), low, high, stats.paired_t_test(d, np.zeros_like(d)).p, d.size, "seeds")
-
-
-def nadeau_bengio(differences: ArrayLike, train: int, test: int, confidence: float = 0.95) -> Effect:
-    """Corrected resampled t-test (Nadeau and Bengio, 2003) for differences over random splits of one data set.
-
-    Splits share images, so that differences are correlated: their variance counts 1/J + test/train times instead of
-    1/J times. Unit of replication: splits (and the seeds that go with them).
+    Unit of replication: as in `bootstrap`. The variance is that of seeds within cells plus that of clusters, shared by
+    cells with the same clusters (two-way clustering: Cameron, Gelbach and Miller, 2011, their third term left out,
+    which errs to the wide side); degrees of freedom are Satterthwaite's (1946). In simulations 94 to 99 % of the 95 %
+    intervals held the truth from 3 seeds on, 92 % with 2.
 
     Args:
-        differences: (J,), one mean score difference for each split.
-        train, test: images in each split.
+        differences, clusters: as in `bootstrap`.
     Returns:
-        `Effect`; interval and p are NaN for a single split.
+        `Effect`; interval and p are NaN where a cell has one seed or one cluster, and `unit` says so.
     Raises:
-        InputError: differences that are not finite, or none; sizes below 1.
+        InputError: no cell, shapes that do not fit, scores that are not finite.
     """
-    from scipy import stats as distributions
-
-    d = _finite(differences)
-    if min(train, test) < 1:
-        raise InputError(f"train, test: {train} and {test} will not do; give the images of each part, 1 or more")
-    if d.size < 2:
-        return Effect(float(d.mean()), np.nan, np.nan, np.nan, d.size, "splits")
-    error = np.sqrt((1 / d.size + test / train) * d.var(ddof=1))
-    if error == 0:
-        return Effect(float(d.mean()), float(d.mean()), float(d.mean()), float(d.mean() == 0), d.size, "splits")
-    t = distributions.t(d.size - 1)
-    half = t.ppf((1 + confidence) / 2) * error
-    return Effect(float(d.mean()), float(d.mean() - half), float(d.mean() + half),
-                  float(2 * t.sf(abs(d.mean()) / error)), d.size, "splits")
-
-
-def holm(p: ArrayLike) -> np.ndarray:
-    """Holm's (1979) adjusted p-values of several tests: the family-wise error holds whichever hypotheses are true.
-
-    NaN stays NaN and does not count as a test.
-    """
-    p = np.asarray(p, "float64")
-    adjusted = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * factors))
-    return adjusted
+    cells = _checked(differences, clusters)
+    mean, n = float(np.mean([d.mean() for d, _ in cells])), sum(len(d) for d, _ in cells)
+    variances, freedom, shared = [], [], {}
+    for d, labels in cells:
+        names, index = np.unique(labels, return_inverse=True)
+        if min(len(d), len(names)) < 2:
+            return Effect(mean, np.nan, np.nan, np.nan, n, "none: a cell has a single seed or cluster")
+        variances.append(d.mean(1).var(ddof=1) / len(d) / len(cells) ** 2)
+        freedom.append(len(d) - 1)
+        influence = np.bincount(index, d.mean(0) - d.mean()) / d.shape[1] / len(cells)  # (clusters,)
+        shared[tuple(labels)] = shared.get(tuple(labels), 0) + influence
+    variances += [np.sum(each**2) * len(each) / (len(each) - 1) for each in shared.values()]
+    freedom += [len(each) - 1 for each in shared.values()]
+    return student(mean, np.array(variances), np.array(freedom), confidence, n, "seeds and people")
 
 
 def probability_of_improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike], confidence: float = 0.95,
@@ -151,7 +114,7 @@ def probability_of_improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike], c
     if len(a) != len(b) or not len(a):
         raise InputError(f"a and b have {len(a)} and {len(b)} cells: give the same number, 1 or more")
     rng, total, draws = np.random.default_rng(seed), 0.0, np.zeros(resamples)
-    for x, y in zip(map(_finite, a), map(_finite, b)):
+    for x, y in zip(map(one_row, a), map(one_row, b)):
         better = (x[:, None] > y) + 0.5 * (x[:, None] == y)  # (seeds of a, seeds of b)
         total += better.mean()
         rows, columns = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in better.shape)
@@ -180,7 +143,7 @@ def equivalence(differences: ArrayLike, margin: float = 0.005) -> Equivalence:
     """
     from scipy import stats as distributions
 
-    d = _finite(differences)
+    d = one_row(differences)
     if d.size < 2 or not margin > 0:
         raise InputError(f"differences, margin: {d.size} and {margin} will not do; give 2 or more and a number above 0")
     error = max(d.std(ddof=1) / np.sqrt(d.size), 1e-15)
@@ -188,57 +151,134 @@ def equivalence(differences: ArrayLike, margin: float = 0.005) -> Equivalence:
     low, high = (float(mean + sign * t.ppf(0.95) * error) for sign in (-1, 1))
     p = float(max(t.sf((mean + margin) / error), t.sf((margin - mean) / error)))
     outside = abs(mean) > t.ppf(0.975) * error
-    verdict = "equivalent" if p < 0.05 else "different" if outside else "undecided"
-    return Equivalence(low, high, p, verdict + (", though not equal" if p < 0.05 and outside else ""))
+    return Equivalence(low, high, p, _verdict(p < 0.05, outside))
+
+
+class Comparison(NamedTuple):
+    """One loss against the reference: `p_holm` is over all losses, `better` is (probability, low, high)."""
+
+    loss: str
+    effect: Effect
+    p_holm: float
+    better: tuple[float, float, float]
+    verdict: str
+
+
+def compare_losses(scores: Mapping[str, Sequence[ArrayLike]], clusters: Sequence[ArrayLike], reference: str = "bce",
+                   margin: float = 0.005, interval: Callable[..., Effect] = crossed_t) -> list[Comparison]:
+    """Every loss against the reference, over cells that weigh the same.
+
+    Unit of replication: seeds and clusters of images, of `better` seeds alone; cells and training images are fixed.
+
+    Args:
+        scores: for each loss and cell, (seeds, images); the same seeds and images for every loss.
+        clusters: for each cell, (images,) labels, for example of `people`.
+        margin: half width of what counts as equivalent; the test is that the 90 % interval lies within it.
+        interval: `crossed_t`, or `bootstrap` for percentiles of the crossed bootstrap.
+    Returns:
+        `Comparison` for each loss but the reference, in the order of `scores`; `verdict` is in the words of
+        `equivalence`, or "untested" where `interval` gives none.
+    Raises:
+        InputError: the reference or another loss is missing, or arrays that do not fit.
+    """
+    if reference not in scores or len(scores) < 2:
+        raise InputError(f"scores: no loss to compare with {reference!r} among {', '.join(scores) or 'none'}: "
+                         "give the reference and one more")
+    if not margin > 0:
+        raise InputError(f"margin is {margin}: give a number above 0")
+    arrays = {loss: [np.asarray(cell, "float64") for cell in cells] for loss, cells in scores.items()}
+    shapes = {loss: [cell.shape for cell in cells] for loss, cells in arrays.items()}
+    rows = []
+    for loss in (each for each in arrays if each != reference):
+        if shapes[loss] != shapes[reference]:
+            raise InputError(f"scores of {loss} and {reference} have shapes {shapes[loss]} and {shapes[reference]}: "
+                             "give the same seeds and images of both in every cell")
+        differences = [a - b for a, b in zip(arrays[loss], arrays[reference])]
+        effect, narrow = interval(differences, clusters), interval(differences, clusters, 0.90)
+        verdict = "untested" if np.isnan(effect.p) else _verdict(
+            -margin < narrow.low and narrow.high < margin, effect.low > 0 or effect.high < 0)
+        better = probability_of_improvement(*([np.atleast_2d(cell).mean(1) for cell in arrays[each]]
+                                              for each in (loss, reference)))
+        rows.append(Comparison(loss, effect, effect.p, better, verdict))
+    return [row._replace(p_holm=float(p)) for row, p in zip(rows, holm([row.p_holm for row in rows]))]
 
 
 class Mixed(NamedTuple):
-    """The loss's fixed effect in a mixed model, and what the fit has to say for itself (empty if nothing)."""
+    """The loss's fixed effect in a mixed model, and what the fit has to say for itself (empty if nothing).
+
+    `interactions` has, for each level of a factor but its first, the effect there minus the effect at the first.
+    """
 
     effect: Effect
     seed_variance: float
     residual_variance: float
     remark: str
+    interactions: dict[str, Effect]
 
 
-def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], seeds: ArrayLike) -> Mixed:
-    """score ~ loss + cell + (1 | seed): the effect of the first loss over the second, cells as fixed effects.
+def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], seeds: ArrayLike,
+                factor: Sequence[str] | None = None) -> Mixed:
+    """score ~ loss + cell + loss x factor + (1 | seed): the effect of the first loss over the second.
 
-    Unit of replication: seeds, the random intercept; fitted by restricted maximum likelihood (statsmodels).
+    Cells are fixed effects, which takes in every factor that they are made of. Unit of replication: seeds, the random
+    intercept, and runs beside it; fitted by restricted maximum likelihood (statsmodels). Intervals and p are Student's
+    t with runs - fixed effects - (seeds - 1) degrees of freedom, exact in a balanced study.
 
     Args:
         scores: (runs,) mean score of each run.
         is_first: (runs,) True where the run was trained with the first of the two losses.
         cells: (runs,) name of the run's cell.
         seeds: (runs,) seed of the run; the same in different cells is the same level.
+        factor: (runs,) level of one factor of the cells, for example the model, if the effect may differ by it;
+            `effect` is then its mean over runs.
     Returns:
-        `Mixed`; `remark` says so where the fit did not converge or the seeds' variance is at its bound of 0, where
-        the model is ordinary least squares.
+        `Mixed`; `remark` says so where the seeds' variance is at its bound of 0, where the estimates are those of
+        ordinary least squares whether the optimiser calls it convergence or not, and where the fit did not converge.
     Raises:
-        InputError: arrays of different lengths, fewer than 2 seeds, or a loss that is missing.
+        InputError: arrays of different lengths, fewer than 2 seeds, too few runs, scores without any spread, or a
+            loss that is missing, altogether or at each level of a cell or factor.
     """
     import warnings
 
     import statsmodels.api as sm
+    from scipy import stats as distributions
 
-    y, first = _finite(scores), np.asarray(is_first, bool)
+    y, first = one_row(scores), np.asarray(is_first, bool)
     cells, seeds = np.asarray(cells), np.asarray(seeds)
-    if not len(y) == len(first) == len(cells) == len(seeds):
+    factor = np.zeros(len(y)) if factor is None else np.asarray(factor)
+    if not len(y) == len(first) == len(cells) == len(seeds) == len(factor):
         raise InputError(f"scores, is_first, cells, seeds have lengths {len(y)}, {len(first)}, {len(cells)} and "
-                         f"{len(seeds)}: give one of each for every run")
+                         f"{len(seeds)}: give one of each, and of factor, for every run")
     if len(np.unique(seeds)) < 2 or first.all() or not first.any():
         raise InputError("seeds, is_first: a mixed model needs 2 or more seeds and runs of both losses; run the study "
                          "with --seeds 5")
-    columns = [first.astype(float), *((cells == cell).astype(float) for cell in np.unique(cells))]
+    _, *levels = np.unique(factor)
+    columns = [first, *(first * ((factor == level) - (factor == level).mean()) for level in levels),
+               *(cells == cell for cell in np.unique(cells))]
+    design, n = np.stack(columns, axis=1).astype(float), len(np.unique(seeds))
+    freedom = len(y) - design.shape[1] - (n - 1)
+    if np.linalg.matrix_rank(design) < design.shape[1] or freedom < 1:
+        raise InputError("is_first, cells, factor: these runs cannot tell the loss from the cells; give both "
+                         "losses with 2 or more seeds in every cell")
+    if np.allclose(design @ np.linalg.lstsq(design, y)[0], y, rtol=0, atol=1e-12):
+        raise InputError("scores: have no spread beyond that of cells and losses; leave the mixed model out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of optimisers that were tried in vain; `remark` tells what counts
-        fitted = sm.MixedLM(y, np.stack(columns, axis=1), groups=seeds).fit(reml=True)
-        low, high = fitted.conf_int()[0]
-        p, variance = float(fitted.pvalues[0]), float(np.squeeze(fitted.cov_re))
-    remark = ("the fit did not converge" if not fitted.converged else
-              "the seeds' variance is 0 within the fit's precision" if variance < 1e-3 * fitted.scale else "")
-    effect = Effect(float(fitted.params[0]), float(low), float(high), p, len(np.unique(seeds)), "seeds")
-    return Mixed(effect, variance, float(fitted.scale), remark)
+        fitted = sm.MixedLM(y, design, groups=seeds).fit(reml=True)
+    t, variance, errors = distributions.t(freedom), float(np.squeeze(fitted.cov_re)), fitted.bse_fe
+    effects = [Effect(float(b), float(b - t.ppf(0.975) * error), float(b + t.ppf(0.975) * error),
+                      float(2 * t.sf(abs(b) / error)), n, "seeds")
+               for b, error in zip(fitted.fe_params, errors)]
+    remark = ("the seeds' variance is 0 within the fit's precision" if variance < 1e-3 * fitted.scale else
+              "the fit did not converge" if not fitted.converged else "")
+    interactions = {str(level): effect for level, effect in zip(levels, effects[1:])}
+    return Mixed(effects[0], variance, float(fitted.scale), remark, interactions)
+
+
+def _verdict(equivalent, different):
+    if equivalent:
+        return "equivalent, though not equal" if different else "equivalent"
+    return "different" if different else "undecided"
 
 
 def _checked(differences, clusters):
@@ -251,10 +291,3 @@ def _checked(differences, clusters):
             raise InputError(f"cell {number}: differences of shape {d.shape} and clusters of shape {labels.shape} will "
                              "not do; give finite (seeds, images) and one label for each image")
     return cells
-
-
-def _finite(values):
-    values = np.asarray(values, "float64")
-    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        raise InputError(f"values of shape {values.shape} will not do; give one finite number or more in one row")
-    return values

@@ -1,4 +1,4 @@
-"""Paired comparisons of two losses over the cells of a study (section 5 of the paper).
+"""Paired comparisons of two losses over the cells of a study (section 5 of the paper), and of several by rank.
 
 Everywhere `a` and `b` are arrays (n,) of which a[i] and b[i] belong to the same cell. Differences a - b are
 rounded to `DECIMALS`, so that those equal on paper are equal here (0.820 - 0.779 and 0.798 - 0.757 differ in
@@ -24,6 +24,20 @@ class Outcome(NamedTuple):
     p: float
 
 
+class Effect(NamedTuple):
+    """A mean difference with its interval and two-sided p-value.
+
+    `n` counts the differences that were averaged (pairs of runs, splits), `unit` says what was drawn at random.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+    unit: str
+
+
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
     if a.ndim != 1 or a.shape != b.shape:
@@ -35,6 +49,14 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         i = unusable[0]
         raise InputError(f"pair {i} of a and b is ({a[i]}, {b[i]}): leave out what is not finite")
     return a, b
+
+
+def one_row(values: ArrayLike) -> np.ndarray:
+    """Finite numbers, one or more, as (n,) float64; raises InputError for anything else."""
+    values = np.asarray(values, "float64")
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise InputError(f"values of shape {values.shape} will not do; give one finite number or more in one row")
+    return values
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> np.ndarray:
@@ -69,6 +91,62 @@ def mean_interval(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> tuple
         return np.nan, np.nan
     half = stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return float(d.mean() - half), float(d.mean() + half)
+
+
+def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence: float, n: int, unit: str) -> Effect:
+    """Student's t for a mean whose variance is a sum of independent ones (Satterthwaite, 1946).
+
+    Args:
+        variances, freedom: (components,), variances of the mean and their degrees of freedom.
+    Returns:
+        `Effect` without width where the variances are 0; p is then 1 for a mean of 0, else 0.
+    """
+    from scipy import stats
+
+    error = np.sqrt(variances.sum())
+    if error < 1e-15:
+        return Effect(mean, mean, mean, float(abs(mean) < 1e-15), n, unit)
+    t = stats.t(variances.sum() ** 2 / np.sum(variances**2 / freedom))
+    half = t.ppf((1 + confidence) / 2) * error
+    return Effect(mean, float(mean - half), float(mean + half), float(2 * t.sf(abs(mean) / error)), n, unit)
+
+
+def over_seeds(differences: ArrayLike, confidence: float = 0.95) -> Effect:
+    """Mean difference with Student's t over seeds. Unit of replication: seeds; images and cells are fixed.
+
+    Args:
+        differences: (seeds,), one mean score difference for each seed.
+    Returns:
+        `Effect`; interval and p are NaN for a single seed.
+    Raises:
+        InputError: differences that are not finite, or none.
+    """
+    d = one_row(differences)
+    low, high = mean_interval(d, np.zeros_like(d), confidence)
+    return Effect(float(d.mean()), low, high, paired_t_test(d, np.zeros_like(d)).p, d.size, "seeds")
+
+
+def nadeau_bengio(differences: ArrayLike, train: int, test: int, confidence: float = 0.95) -> Effect:
+    """Corrected resampled t-test (Nadeau and Bengio, 2003) for differences over random splits of one data set.
+
+    Splits share images, so that differences are correlated: their variance counts 1/J + test/train times instead of
+    1/J times. Unit of replication: splits (and the seeds that go with them).
+
+    Args:
+        differences: (J,), one mean score difference for each split.
+        train, test: images in each split.
+    Returns:
+        `Effect`; interval and p are NaN for a single split.
+    Raises:
+        InputError: differences that are not finite, or none; sizes below 1.
+    """
+    d = one_row(differences)
+    if min(train, test) < 1:
+        raise InputError(f"train, test: {train} and {test} will not do; give the images of each part, 1 or more")
+    if d.size < 2:
+        return Effect(float(d.mean()), np.nan, np.nan, np.nan, d.size, "splits")
+    variance = (1 / d.size + test / train) * d.var(ddof=1)
+    return student(float(d.mean()), np.array([variance]), np.array([d.size - 1]), confidence, d.size, "splits")
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> Outcome:
@@ -138,3 +216,64 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
             "wins_iou": wins_iou, "wins_bce": wins_bce, "ties": ties,
             "error_reduction": error_reduction(iou, bce) if metric != "epochs" else np.nan,
             "largest_difference": largest_difference(iou, bce)}
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Holm's (1979) adjusted p-values of several tests: the family-wise error holds whichever hypotheses are true.
+
+    Args:
+        p: any shape; NaN stays NaN and does not count as a test.
+    Raises:
+        InputError: a p-value outside [0, 1].
+    """
+    p = np.asarray(p, "float64")
+    if (p < 0).any() or (p > 1).any():
+        raise InputError("p: a p-value is outside [0, 1]; give probabilities")
+    adjusted = np.full(p.size, np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p.flat[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p.flat[order] * factors))
+    return adjusted.reshape(p.shape)
+
+
+class Ranks(NamedTuple):
+    """Mean rank of each loss, (losses,), 1 the best; Friedman's test; Nemenyi's critical difference of two ranks."""
+
+    mean: np.ndarray
+    statistic: float
+    p: float
+    critical_difference: float
+
+
+def ranks(scores: ArrayLike, higher_is_better: bool = True, level: float = 0.05) -> Ranks:
+    """Do several losses rank alike? Friedman's test and Nemenyi's critical difference (Demsar, 2006, section 3.2.2).
+
+    Unit of replication: blocks (cells, or cells x seeds), taken as independent, which cells with the same images are
+    only in part. Equal scores share their mean rank; the statistic is Friedman's chi-square corrected for ties, p that
+    of Iman and Davenport's F. Two losses differ at `level` where their mean ranks are further apart than the critical
+    difference.
+
+    Args:
+        scores: (blocks, losses).
+    Returns:
+        `Ranks`; where every block ties throughout, the statistic is 0 and p is 1.
+    Raises:
+        InputError: fewer than 2 blocks or 3 losses (use `wilcoxon` for two), or scores that are not finite.
+    """
+    from scipy import stats
+
+    scores = np.asarray(scores, "float64")
+    if scores.ndim != 2 or scores.shape[0] < 2 or scores.shape[1] < 3 or not np.isfinite(scores).all():
+        raise InputError(f"scores of shape {scores.shape} cannot be ranked: give finite (blocks, losses), 2 blocks or "
+                         "more and 3 losses or more")
+    n, k = scores.shape
+    rounded = np.round(scores, DECIMALS) * (-1 if higher_is_better else 1)
+    mean = stats.rankdata(rounded, axis=1).mean(0)
+    critical = stats.studentized_range.ppf(1 - level, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
+    if np.all(rounded == rounded[:, :1]):
+        return Ranks(mean, 0.0, 1.0, float(critical))
+    chi_square = float(stats.friedmanchisquare(*rounded.T).statistic)
+    remainder = n * (k - 1) - chi_square  # 0 where every block ranks the losses the same
+    f = (n - 1) * chi_square / remainder if remainder > 1e-9 else np.inf
+    return Ranks(mean, chi_square, float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))), float(critical))

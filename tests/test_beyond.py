@@ -81,7 +81,7 @@ def test_losses_are_ranked_within_their_condition_and_dice_is_equivalent(study):
     rows = {row[1]: row for row in table.rows[:3]}
     assert rows["IoU"][4] == pytest.approx(0.05, abs=1e-4) and rows["IoU"][8:] == [1.0, "different"]
     assert rows["Dice"][9].startswith("equivalent") and rows["BCE"][4:] == [None] * 6
-    assert rows["IoU"][7] == pytest.approx(2 * 2 / 10_001)  # Holm over two tests
+    assert rows["IoU"][7] < 1e-6 < rows["Dice"][7]
     soft = {row[1]: row[4] for row in beyond.losses_table(study, "iou_soft").rows[:3]}
     assert soft["IoU"] == pytest.approx(0.24, abs=1e-3) and soft["Dice"] == pytest.approx(0.1, abs=1e-3)
 

@@ -1,10 +1,12 @@
 """lib/inference.py: values by hand, scipy and statsmodels as oracles, coverage on simulated studies."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from lib import InputError, inference
+from lib import InputError, inference, stats
 
 
 def test_people_are_the_clusters_of_lfw():
@@ -54,44 +56,75 @@ def test_clusters_widen_the_interval_of_images_that_go_together():
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
-def test_intervals_cover_the_truth():
-    """300 studies with effects of seeds, of people and of both; 95 % intervals of 8 seeds and 60 people."""
+def test_of_a_single_seed_people_alone_are_drawn():
+    assert inference.bootstrap([[[1, 2, 4]]], [[0, 1, 2]]).unit == "people"
+
+
+def test_ten_thousand_resamples_of_sixteen_cells_take_seconds():
+    cells = [np.random.default_rng(cell).normal(size=(5, 300)) for cell in range(16)]
+    start = time.perf_counter()
+    inference.bootstrap(cells, [np.arange(300)] * 16)
+    assert time.perf_counter() - start < 5
+
+
+# ---- coverage, and Student's t for the crossed design ------------------------------------------------------
+
+def coverage(interval, cells, seeds, seed_spread, studies=300):
+    """Share of simulated studies whose 95 % interval holds the truth: effects of seeds, of 60 people, of both."""
     rng, covered = np.random.default_rng(3), 0
-    for _ in range(300):
-        d = 0.3 + rng.normal(0, 0.2, (8, 1)) + rng.normal(0, 1, (1, 60)) + rng.normal(0, 0.5, (8, 60))
-        effect = inference.bootstrap([d], [np.arange(60)], resamples=500, seed=int(rng.integers(1 << 30)))
+    for _ in range(studies):
+        people = rng.normal(0, 1, (1, 60))
+        differences = [0.3 + rng.normal(0, seed_spread, (seeds, 1)) + people + rng.normal(0, 0.5, (seeds, 60))
+                       for _ in range(cells)]
+        effect = interval(differences, [np.arange(60)] * cells)
         covered += effect.low <= 0.3 <= effect.high
-    assert 0.90 <= covered / 300 <= 0.98
+    return covered / studies
 
 
-# ---- over seeds and splits --------------------------------------------------------------------------------
+def percentile(differences, clusters):
+    return inference.bootstrap(differences, clusters, resamples=500)
 
-def test_over_seeds_is_students_t():
+
+@pytest.mark.parametrize("cells, seeds, seed_spread", [(1, 5, 1), (1, 5, 0.05), (1, 3, 0.2), (4, 5, 0.3)])
+def test_crossed_t_covers_the_truth(cells, seeds, seed_spread):
+    assert 0.92 <= coverage(inference.crossed_t, cells, seeds, seed_spread, 1000) <= 0.98
+
+
+def test_the_bootstrap_covers_the_truth_with_enough_seeds_and_not_where_few_seeds_decide():
+    assert 0.92 <= coverage(percentile, 1, 10, 0.2) <= 0.98
+    assert coverage(percentile, 1, 5, 1) < 0.92
+
+
+def test_crossed_t_by_hand():
+    """Seed means 1, 3: variance 2 / 2 = 1, 1 degree of freedom. Image means 0, 4: influences -1, 1 of the mean 2,
+    squared and summed 2, times 2 / 1 = 4, 1 degree. Variance 5; degrees of freedom 25 / (1 + 16)."""
+    effect, t = inference.crossed_t([[[-1, 3], [1, 5]]], [[0, 1]]), distributions.t(25 / 17)
+    assert effect == pytest.approx((2, 2 - t.ppf(0.975) * 5**0.5, 2 + t.ppf(0.975) * 5**0.5, 2 * t.sf(2 / 5**0.5), 2,
+                                    "seeds and people"))
+
+
+def test_crossed_t_is_students_t_over_seeds_where_images_agree():
     d = np.array([0.01, 0.03, -0.01, 0.02, 0.025])
-    ours, oracle = inference.over_seeds(d), distributions.ttest_1samp(d, 0)
-    assert ours.p == pytest.approx(oracle.pvalue)
-    assert (ours.low, ours.high) == pytest.approx(tuple(oracle.confidence_interval()))
-    assert np.isnan(inference.over_seeds([0.1]).p)
+    assert inference.crossed_t([np.repeat(d[:, None], 7, 1)], [np.arange(7)])[:4] == pytest.approx(
+        stats.over_seeds(d)[:4])
 
 
-def test_nadeau_bengio_by_hand():
-    """Variance of (1, 2, 3) is 1; with 3 splits and test/train = 1/9 the error is sqrt(1/3 + 1/9) = 2/3."""
-    effect = inference.nadeau_bengio([1, 2, 3], train=90, test=10)
-    assert effect.difference == 2 and effect.p == pytest.approx(2 * distributions.t.sf(3, 2))
-    assert effect.high - 2 == pytest.approx(distributions.t.ppf(0.975, 2) * 2 / 3)
-    plain = inference.over_seeds([1, 2, 3])
-    assert effect.p > plain.p and effect.low < plain.low
-    assert inference.nadeau_bengio([1, 1], 9, 1)[:4] == (1, 1, 1, 0)
-    assert np.isnan(inference.nadeau_bengio([1], 9, 1).p)
+def test_crossed_t_and_the_bootstrap_agree_with_many_seeds():
+    rng = np.random.default_rng(5)
+    labels = np.arange(90) // 3
+    cells = [rng.normal(0, 0.3, (40, 1)) + rng.normal(0, 1, 30)[labels] + rng.normal(0, 0.1, (40, 90))
+             for _ in range(2)]
+    ours, drawn = inference.crossed_t(cells, [labels] * 2), inference.bootstrap(cells, [labels] * 2)
+    assert ours.high - ours.low == pytest.approx(drawn.high - drawn.low, rel=0.08)
 
 
-def test_holm_by_hand_and_against_statsmodels():
-    np.testing.assert_allclose(inference.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
-    np.testing.assert_allclose(inference.holm([0.01, np.nan, 0.04]), [0.02, np.nan, 0.04])
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
-    p = np.random.default_rng(0).uniform(0, 0.2, 9)
-    np.testing.assert_allclose(inference.holm(p), multitest.multipletests(p, method="holm")[1])
+def test_crossed_t_has_no_interval_for_a_single_seed_and_says_so():
+    effect = inference.crossed_t([[[1, 2, 3]]], [[0, 1, 2]])
+    assert effect.difference == 2 and np.isnan(effect[1:4]).all() and "single seed" in effect.unit
+    assert inference.crossed_t([np.full((3, 4), 0.25)], [np.arange(4)])[:4] == (0.25, 0.25, 0.25, 0)
 
+
+# ---- losses compared --------------------------------------------------------------------------------------
 
 def test_probability_of_improvement_by_hand():
     """Cell 1: (2, 3) against (1, 2): 3 wins and a tie of 4 pairs. Cell 2: never."""
@@ -110,6 +143,33 @@ def test_equivalence_within_half_a_point():
     oracle = max(distributions.ttest_1samp(d, -0.005, alternative="greater").pvalue,
                  distributions.ttest_1samp(d, 0.005, alternative="less").pvalue)
     assert inference.equivalence(d).p == pytest.approx(oracle)
+
+
+def made_up_scores():
+    """2 cells, 5 seeds, 40 images of 20 people; `better` is 0.05 above `bce`, `same` within noise of 0.001."""
+    rng, cells = np.random.default_rng(6), []
+    for _ in range(2):
+        bce = 0.8 + rng.normal(0, 0.02, (5, 40)) + rng.normal(0, 0.01, (5, 1))
+        cells.append((bce, bce + 0.05 + rng.normal(0, 0.02, bce.shape), bce + rng.normal(0, 0.001, bce.shape)))
+    return dict(zip(("bce", "better", "same"), map(list, zip(*cells)))), [np.arange(40) // 2] * 2
+
+
+@pytest.mark.parametrize("interval", [inference.crossed_t, inference.bootstrap])
+def test_losses_are_compared_with_the_reference(interval):
+    scores, clusters = made_up_scores()
+    better, same = inference.compare_losses(scores, clusters, interval=interval)
+    assert (better.loss, same.loss) == ("better", "same")
+    differences = [a - b for a, b in zip(scores["better"], scores["bce"])]
+    assert better.effect == interval(differences, clusters)
+    assert better.effect.low < 0.05 < better.effect.high and better.better[0] == 1
+    assert (better.verdict, same.verdict) == ("different", "equivalent")
+    assert (better.p_holm, same.p_holm) == pytest.approx(tuple(stats.holm([better.effect.p, same.effect.p])))
+
+
+def test_losses_of_a_single_seed_are_compared_but_not_tested():
+    found, = inference.compare_losses({"bce": [[[0.5, 0.7]]], "iou": [[[0.6, 0.8]]]}, [[0, 1]])
+    assert found.effect.difference == pytest.approx(0.1)
+    assert np.isnan(found.p_holm) and found.verdict == "untested"
 
 
 # ---- the mixed model --------------------------------------------------------------------------------------
@@ -133,18 +193,47 @@ def test_a_balanced_mixed_model_is_the_paired_mean_with_its_own_interval():
 def test_a_mixed_model_says_so_where_seeds_do_not_vary():
     y, first, cells, seeds = runs(0.0, 0.0)
     found = inference.mixed_model(y, first, cells, seeds)
-    assert found.remark and found.effect.p > 0.01
+    assert found.remark == "the seeds' variance is 0 within the fit's precision" and found.effect.p > 0.01
+    design = np.stack([first, *(cells == cell for cell in np.unique(cells))], axis=1).astype(float)
+    assert found.effect.difference == pytest.approx(np.linalg.lstsq(design, y)[0][0], abs=1e-6)
+
+
+def test_a_mixed_model_of_one_cell_is_the_paired_t_test():
+    rng = np.random.default_rng(7)
+    bce = rng.normal(0.8, 0.05, 8)
+    iou = bce + rng.normal(0.01, 0.01, 8)
+    found = inference.mixed_model(np.r_[iou, bce], [1] * 8 + [0] * 8, ["cell"] * 16, [*range(8)] * 2)
+    oracle = distributions.ttest_rel(iou, bce)
+    assert found.effect.p == pytest.approx(oracle.pvalue, rel=1e-3)
+    assert (found.effect.low, found.effect.high) == pytest.approx(tuple(oracle.confidence_interval()), abs=1e-5)
+
+
+def test_a_mixed_model_finds_that_the_loss_matters_for_one_model_only():
+    y, first, cells, seeds = runs(0.0, 0.03)
+    model = np.where(np.isin(cells, ("cell 0", "cell 1")), "bfcn32s", "fcresnet")
+    y = y + 0.04 * first * (model == "fcresnet")
+    found = inference.mixed_model(y, first, cells, seeds, model)
+    difference = {each: y[(first == 1) & (model == each)].mean() - y[(first == 0) & (model == each)].mean()
+                  for each in ("bfcn32s", "fcresnet")}
+    assert list(found.interactions) == ["fcresnet"]
+    assert found.interactions["fcresnet"].difference == pytest.approx(difference["fcresnet"] - difference["bfcn32s"])
+    assert found.interactions["fcresnet"].low < 0.04 < found.interactions["fcresnet"].high
+    assert found.effect.difference == pytest.approx(np.mean(list(difference.values())))
 
 
 @pytest.mark.parametrize("call, sentence", [
     (lambda: inference.bootstrap([], []), "differences and clusters have 0 and 0 cells"),
     (lambda: inference.bootstrap([[[1, np.nan]]], [[0, 1]]), "cell 0: differences of shape (1, 2)"),
     (lambda: inference.bootstrap([[[1, 2]]], [[0]]), "cell 0: differences of shape (1, 2) and clusters of shape (1,)"),
-    (lambda: inference.over_seeds([]), "values of shape (0,) will not do"),
-    (lambda: inference.nadeau_bengio([1, 2], 0, 5), "train, test: 0 and 5 will not do"),
     (lambda: inference.probability_of_improvement([[1]], []), "a and b have 1 and 0 cells"),
     (lambda: inference.equivalence([1]), "differences, margin: 1 and 0.005 will not do"),
     (lambda: inference.mixed_model([1, 2], [1, 0], ["a", "a"], [0, 0]), "seeds, is_first: a mixed model needs 2"),
+    (lambda: inference.mixed_model([1, 2, 3, 4], [1, 0, 1, 0], [*"abab"], [0, 0, 1, 1]), "is_first, cells, factor:"),
+    (lambda: inference.mixed_model([1] * 6, [1, 0] * 3, ["a"] * 6, [0, 0, 1, 1, 2, 2]), "scores: have no spread"),
+    (lambda: inference.crossed_t([[[1, 2]]], [[0]]), "cell 0: differences of shape (1, 2)"),
+    (lambda: inference.compare_losses({"iou": [[[1.0]]]}, [[0]]), "scores: no loss to compare with 'bce' among iou"),
+    (lambda: inference.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]] * 2]}, [[0, 1]]), "scores of iou and bce"),
+    (lambda: inference.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]]]}, [[0, 1]], margin=0), "margin is 0"),
     (lambda: inference.mixed_model([1, 2], [1], ["a"], [0]), "scores, is_first, cells, seeds have lengths 2, 1, 1"),
 ])
 def test_unusable_input_is_refused(call, sentence):

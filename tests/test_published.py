@@ -115,11 +115,15 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(beyond.compare(both, "iou", "iou_tuned"), "the validation part prefers {} ({} to {})")
     says(beyond.compare([found["losses"]["fcresnet"]], "iou", "iou"), "IoU loss is ahead by {} ({} to {}), and Dice")
     says(beyond.compare([found["losses"]["bfcn32s"]], "iou", "iou"), "half an IoU point (+{}, {} to {})")
-    for share, pattern, sign in ((0.3, "equal (+{}, {} to {})", 1), (0.01, "BCE is ahead by {} ({} to {})", -1)):
+    for share, pattern, sign in ((0.3, "alike (+{}, {} to {})", 1), (0.01, "(by {} at 1 %, {} to {})", -1)):
         says(beyond.compare([found["sparsity"][f"synthetic_share {share:g}"]], "iou", "iou"), pattern, sign)
     says(beyond.compare([found["parts"]["lfw, small, hair"]], "iou", "iou"), "is {} better after BCE ({} to {})", -1)
     verdicts = {row[:2][1]: row[9] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "bfcn32s"}
-    assert sum(str(verdict).startswith("equivalent") for verdict in verdicts.values()) == 7
+    assert sum(str(verdict).startswith("equivalent") for verdict in verdicts.values()) == 7  # IoU loss and six others
+    assert verdicts["Tversky"] == "undecided"
+    below = {row[1]: row[7] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "fcresnet" and row[7]}
+    assert {loss for loss, p in below.items() if p < 0.05} == {"Jaccard distance", "Tversky", "BCE + IoU"}
+    assert f"(IoU loss {below['IoU']:.3f})" in text
     capped = [run for run in studies["losses"].values() if run.cell.model == "fcresnet" and run.record["epochs_run"] >= 40]
     assert [sum(run.loss == loss for run in capped) for loss in ("bce", "iou")] == [4, 0]
     collapsed = {loss: sum(each.collapsed(loss) for each in found["sparsity"].values()) for loss in ("iou", "bce")}
