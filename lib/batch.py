@@ -212,8 +212,8 @@ def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str
             try:
                 outcome = future.result()
             except FutureCancelledError as failure:
-                raise InputError(f"--scheduler: the connection to {scheduler or 'the local cluster'} was lost; finished "
-                                 "runs are kept, the same command goes on from here") from failure
+                raise InputError(f"--scheduler: the connection to {scheduler or 'the local cluster'} was lost; "
+                                 "finished runs are kept, the same command goes on from here") from failure
             except Exception as failure:  # the worker itself was lost, twice
                 outcome = {"run_id": futures[future].run_id, "seconds": 0.0,
                            "error": f"{type(failure).__name__}: {_one_line(failure)}"}

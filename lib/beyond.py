@@ -127,27 +127,20 @@ def compare(found: Iterable[Condition], loss: str, column: str, reference: str =
 
 
 def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> Table:
-    """Every loss on every condition beside the reference, best first within a condition.
+    """Every loss on every condition beside the reference (`inference.compare_losses`), best first in a condition.
 
-    p is Holm's over the losses of a condition; probability and verdict are those of `inference.compare_losses`.
+    A condition's losses are compared on the seeds that all of them have; without two losses there is no row.
     """
     rows = []
     for condition in conditions(study):
-        named = []
-        for loss in condition.runs:
-            seeds = condition.seeds(loss, reference)
-            if not seeds:
-                continue
-            scores = {each: [condition.scores(each, column, seeds)] for each in (reference, loss)}
-            row = [condition.name, NAMES.get(loss, loss), len(seeds), float(scores[loss][0].mean())]
-            if loss == reference:
-                named.append([*row, *[None] * 6])
-                continue
-            found, = inference.compare_losses(scores, [inference.people(condition.ids())], reference, MARGIN)
-            named.append([*row, *found.effect[:4], found.better[0], found.verdict])
-        tested = [row for row in named if row[7] is not None]
-        for row, p in zip(tested, inference.holm([row[7] for row in tested])):
-            row[7] = float(p)
+        seeds = condition.seeds(*condition.runs)
+        if reference not in condition.runs or len(condition.runs) < 2 or not seeds:
+            continue
+        scores = {loss: [condition.scores(loss, column, seeds)] for loss in condition.runs}
+        found = {each.loss: [*each.effect[:3], each.p_holm, each.better[0], each.verdict] for each in
+                 inference.compare_losses(scores, [inference.people(condition.ids())], reference, MARGIN)}
+        named = [[condition.name, NAMES.get(loss, loss), len(seeds), float(values.mean()), *found.get(loss, [None] * 6)]
+                 for loss, (values,) in scores.items()]
         rows += sorted(named, key=lambda row: -row[3])
     columns = ["condition", "loss", "seeds", SCORES[column], f"minus {NAMES[reference]}", "low", "high",
                "p (Holm)", "P(better run)", "margin ±0.005"]
@@ -196,7 +189,8 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
             by_loss[loss][condition.params["learning_rate"]] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
     if reference not in chosen:
-        raise InputError(f"{study.folder}: has no run with {NAMES[reference]} to compare with; run the rest of the study")
+        raise InputError(f"{study.folder}: has no run with {NAMES[reference]} to compare with; run the rest of the "
+                         "study")
     rows = []
     for loss, (rate, (validated, condition)) in chosen.items():
         other = chosen[reference][1][1]
@@ -216,8 +210,9 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
 
 
 def mixed(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> inference.Mixed:
-    """`inference.mixed_model` of one loss against the reference over all conditions of some studies."""
-    rows = [(float(condition.runs[each][seed].per_image[column].mean()), each == loss, f"{number} {condition.name}", seed)
+    """`inference.mixed_model` of one loss against the reference over all conditions, its effect by network."""
+    rows = [(float(condition.runs[each][seed].per_image[column].mean()), each == loss, f"{number} {condition.name}", seed,
+             condition.params["model"])
             for number, study in enumerate(studies) for condition in conditions(study)
             for seed in condition.seeds(loss, reference) for each in (loss, reference)]
     return inference.mixed_model(*map(np.array, zip(*rows)))

@@ -23,7 +23,8 @@ BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"
                    "lovasz_sigmoid", "bce_iou")}
 CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
            "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean"),
-           "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS), "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
+           "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS),
+           "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
 MAX_YAML = 100_000  # bytes of a parameter file
 # Code that decides a run's numbers; plots, tables and the batch do not.
 CODE = ("archives", "cache", "calibration", "config", "data", "layouts", "losses", "metrics", "models", "training")

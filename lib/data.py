@@ -125,7 +125,8 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
     root = data_root(root)
     if root == "synthetic":
         source = b"".join(Path(__file__).with_name(f"{module}.py").read_bytes() for module in DRAWING)
-        return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, synthetic_share, _sha256(source)]).encode())
+        return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, synthetic_share,
+                                   _sha256(source)]).encode())
     containers = find(name, root)
     files = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns)
              for container in containers for file in container.files()]

@@ -28,7 +28,7 @@ from lib.results import SUPERSEDED, read_run
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study and how it stands: done, stale, failed, running, interrupted or waiting; `detail` says more."""
+    """One run of a study and how it stands: done, stale, failed, running, interrupted or waiting; `detail` has more."""
 
     config: Config
     state: str
@@ -120,6 +120,9 @@ def operations(config: Config) -> float:
     images = config.synthetic_images if config.data == "synthetic" else official.images
     train = data.split(images, config.dataset, config.size).train.stop
     cells, width = (config.image_size / 32) ** 2, config.encoder_width
+    if config.model in ("fcn8s", "segnet", "unet"):  # VGG-16 every time; two of them train a mirrored decoder
+        encoder = 300e6 * cells * width**2
+        return encoder * (1.5 if config.model == "fcn8s" else 4) * train * min(config.epochs, 20 + config.patience)
     if config.model == "bfcn32s":
         forward = cells * (4 * 3 * 9 * (512 * width) ** 2 + 49 * 512 * width * config.fc_units + config.fc_units**2)
     else:
@@ -154,7 +157,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
     Raises:
         InputError: missing data, a folder that cannot be written, or another `run` at work on it.
     """
-    for config in {config.dataset: config for config in configs}.values():
+    for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
     try:
         study.mkdir(parents=True, exist_ok=True)
@@ -197,7 +200,7 @@ def decode(configs: list[Config]) -> None:
 
     Synthetic faces are left to the runs, which draw both data sets at once.
     """
-    for config in {(c.dataset, c.image_size): c for c in configs if c.data != "synthetic"}.values():
+    for config in {(str(c.dataset_arguments()), c.image_size): c for c in configs if c.data != "synthetic"}.values():
         dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
         data.split(len(dataset.ids), config.dataset, config.size)
 

@@ -165,7 +165,8 @@ def write_lfw(root: Path, n: int, seed: int = 0, *, archive: bool = False, share
     `lfw_funneled/<Person>/<Person>_NNNN.jpg` are 250x250 JPEG,
     `parts_lfw_funneled_gt_images/<Person>_NNNN.ppm` 250x250 in pure red (hair), green (face) and blue
     (background); with `archive` both folders are .tgz files instead.
-    Image i depends on (seed, i) only, a person keeps the same look, and equal arguments give equal bytes; for `share` see `draw_face`.
+    Image i depends on (seed, i) only, a person keeps the same look, and equal arguments give equal bytes;
+    for `share` see `draw_face`.
     Raises InputError if n < 1 or root/lfw already holds files.
     """
     _check(n)
@@ -180,7 +181,8 @@ def write_helen(root: Path, n: int, seed: int = 0, *, archive: bool = False, sha
     Under `SmithCVPR2013_dataset_resized/`: `images/<id>.jpg` with sides of 260 to 340 pixels,
     `labels/<id>/<id>_lbl00.png` ... `lbl10.png` (8-bit probability of each of `PARTS`, soft at the borders)
     and the lists exemplars.txt, tuning.txt, testing.txt; with `archive` all of it is one .zip.
-    Image i depends on (seed, i) only, and equal arguments give equal bytes; for `share` see `draw_face`.
+    Image i depends on (seed, i) only, and equal arguments give equal bytes;
+    for `share` see `draw_face`.
     Raises InputError if n < 1 or root/helen already holds files.
     """
     _check(n)

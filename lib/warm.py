@@ -64,6 +64,7 @@ class Server:
     """The process that forks kernels: `python -m lib.warm`. It ends when the process that started it does."""
 
     def __init__(self, environment: dict[str, str]):
+        self.environment = at_start(environment)
         self.process = subprocess.Popen([sys.executable, "-m", "lib.warm"], env=environment, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
@@ -77,13 +78,22 @@ class Server:
         return ForkedKernel(int(answer))
 
 
+# Variables that count when libraries are imported or a process starts, not later.
+AT_START = ("KERAS_", "TF_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "PYTHON", "LD_", "JAX_", "XLA_")
 _server: Server | None = None  # of this process
 
 
+def at_start(environment: dict[str, str]) -> dict[str, str]:
+    """The part of an environment that a fork cannot change any more."""
+    return {name: value for name, value in environment.items() if name.startswith(AT_START)}
+
+
 def server(environment: dict[str, str]) -> Server:
-    """This process's server, started when it is first asked for, or again after it has died."""
+    """This process's server, started when it is first asked for, after it has died, or for another environment."""
     global _server
-    if _server is None or _server.process.poll() is not None:
+    if _server is None or _server.process.poll() is not None or _server.environment != at_start(environment):
+        if _server is not None:
+            _server.process.stdin.close()  # which ends it, and its kernels
         _server = Server(environment)
     return _server
 

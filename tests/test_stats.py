@@ -145,36 +145,9 @@ def test_holm_by_hand_and_against_statsmodels():
     np.testing.assert_allclose(stats.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
     np.testing.assert_allclose(stats.holm([0.01, np.nan, 0.04]), [0.02, np.nan, 0.04])
     np.testing.assert_allclose(stats.holm([[0.5, 0.01]]), [[0.5, 0.02]])
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    from statsmodels.stats import multitest
     p = np.random.default_rng(0).uniform(0, 0.2, 9)
     np.testing.assert_allclose(stats.holm(p), multitest.multipletests(p, method="holm")[1])
-
-
-# Demsar (2006), table 6: AUC of C4.5 as it is, with m, with cf, with both, on 14 data sets. Two are printed as 0.975
-# in the last row but one and ranked 2 and 3, hence 0.9751.
-DEMSAR = np.array([
-    [.763, .768, .771, .798], [.599, .591, .590, .569], [.954, .971, .968, .967], [.628, .661, .654, .657],
-    [.882, .888, .886, .898], [.936, .931, .916, .931], [.661, .668, .609, .685], [.583, .583, .563, .625],
-    [.775, .838, .866, .875], [1, 1, 1, 1], [.940, .962, .965, .962], [.619, .666, .614, .669],
-    [.972, .981, .9751, .975], [.957, .978, .946, .970]])
-
-
-def test_ranks_of_demsars_example():
-    found = stats.ranks(DEMSAR)
-    assert found.mean == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
-    assert found.critical_difference == pytest.approx(1.25, abs=5e-3)
-    assert found.statistic == pytest.approx(scipy.stats.friedmanchisquare(*DEMSAR.T).statistic)
-    plain = 12 * 14 / (4 * 5) * (np.sum(found.mean**2) - 4 * 5**2 / 4)  # Demsar's, without the correction for ties
-    assert plain == pytest.approx(9.28, abs=5e-3) and plain < found.statistic < 1.2 * plain
-    assert found.p < scipy.stats.f.sf(3.69, 3, 39) < 0.05  # his F
-
-
-def test_ranks_from_best_to_worst():
-    always = stats.ranks([[0.9, 0.8, 0.7]] * 4)
-    assert always.mean.tolist() == [1, 2, 3] and always.p == 0
-    assert stats.ranks([[9, 8, 7]] * 4, higher_is_better=False).mean.tolist() == [3, 2, 1]
-    tied = stats.ranks([[0.5, 0.5, 0.1 + 0.4]] * 3)
-    assert tied.mean.tolist() == [2, 2, 2] and (tied.statistic, tied.p) == (0, 1)
 
 
 @pytest.mark.parametrize("call, sentence", [
@@ -182,8 +155,6 @@ def test_ranks_from_best_to_worst():
     (lambda: stats.over_seeds([0.1, math.nan]), "values of shape (2,) will not do"),
     (lambda: stats.nadeau_bengio([1, 2], 0, 5), "train, test: 0 and 5 will not do"),
     (lambda: stats.holm([0.5, 1.5]), "p: a p-value is outside [0, 1]"),
-    (lambda: stats.ranks([[1, 2]] * 3), "scores of shape (3, 2) cannot be ranked"),
-    (lambda: stats.ranks([[1, 2, math.inf]] * 3), "scores of shape (3, 3) cannot be ranked"),
 ])
 def test_what_cannot_be_tested_is_refused(call, sentence):
     with pytest.raises(InputError) as refused:

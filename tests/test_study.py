@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -216,3 +217,20 @@ def test_the_training_notebook_under_nbval(tmp_path):
         assert called.returncode == 0, called.stdout[-3000:]
     assert (tmp_path / "bfcn32s-lfw-big-nohair-iou" / "record.json").is_file()
     assert len(list((tmp_path / SUPERSEDED).iterdir())) == 1
+
+
+def test_every_data_set_of_a_grid_is_decoded_before_anything_starts(monkeypatch):
+    seen = []
+    configs = [replace(tiny(RUN + "iou")[0], data=root) for root in ("/one", "/one", "/two")]
+
+    def load(**arguments):
+        seen.append(arguments["root"])
+        return SimpleNamespace(ids=range(99))
+    monkeypatch.setattr(study.data, "load", load)
+    study.decode(configs)
+    assert seen == ["/one", "/two"]
+
+
+def test_networks_that_encode_every_time_are_estimated_higher():
+    work = {model: study.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")}
+    assert work["bfcn32s"] < work["fcn8s"] < work["unet"]

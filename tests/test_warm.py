@@ -113,3 +113,13 @@ def test_a_stopped_kernel_ends_with_its_server(execute):
     server.process.wait()
     os.unlink(path)
     eventually(lambda: gone(kernel.pid))
+
+
+def test_another_environment_at_the_start_needs_another_server(execute):
+    execute("1")
+    first = warm._server.process
+    execute("1", MARK="only a fork's")
+    assert warm._server.process is first
+    assert execute("import os; print(os.environ['OMP_NUM_THREADS'])", OMP_NUM_THREADS="3") == ["3"]
+    assert warm._server.process is not first
+    eventually(lambda: first.poll() is not None)

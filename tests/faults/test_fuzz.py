@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("hypothesis")
-
 import fuzz
 from fuzz import Outcome, Reader, fault_of, fuzz_all, guarded, table, try_case
 
