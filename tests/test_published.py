@@ -129,6 +129,7 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     collapsed = {loss: sum(each.collapsed(loss) for each in found["sparsity"].values()) for loss in ("iou", "bce")}
     assert collapsed == {"iou": 8, "bce": 3}
     assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
+    says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
     cells, values = results.scores(studies["small"], "iou")
     fcresnet = np.mean([pair for cell, pair in zip(cells, values) if cell[:2] == ("fcresnet", "lfw")], axis=0)
     assert "({:.3f} after IoU loss, {:.3f} after BCE".format(*fcresnet) in text
