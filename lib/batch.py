@@ -1,6 +1,7 @@
 """Executes notebooks of a study: one run with papermill in a kernel process of its own, many on Dask."""
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -105,7 +106,7 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict, environment
             kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
 
 
-def execute(config: Config, study: Path, threads: int, timeout: float | None = None) -> dict:
+def execute(config: Config, study: Path, threads: int, timeout: float | None = None, replaced: str = "") -> dict:
     """Executes the training notebook for one configuration and files what it wrote under `<study>/<run_id>/`.
 
     Everything is written under `<study>/.running/` first and moved in one step when the notebook has ended well,
@@ -114,6 +115,8 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
 
     Args:
         timeout: minutes that a cell of the notebook, so above all the training, may take.
+        replaced: `fingerprint` of the run in its place that this one shall replace. If another one stands there, it
+            was filed since by a worker that was lost before it could say so: it stays, and nothing is repeated.
     Returns:
         {"run_id", "seconds", "error"}: `error` is None or one line, the cell's number in it.
     """
@@ -122,6 +125,8 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
 
     start = time.time()
     run_id = config.run_id
+    if fingerprint(study / run_id) not in ("", replaced):
+        return {"run_id": run_id, "seconds": 0.0, "error": None}
     workspace = study / RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}"
     folder = workspace / run_id
     try:
@@ -145,11 +150,20 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     if error is None and not (folder / "record.json").is_file():
         error = "the notebook ended without a record"
     try:
-        _file(folder, study / (FAILED if error else "") / run_id, study, error)
+        if error or fingerprint(study / run_id) in ("", replaced):
+            _file(folder, study / (FAILED if error else "") / run_id, study, error)
     except OSError as failure:
         error = error or _unwritable(study, failure)
     shutil.rmtree(workspace, ignore_errors=True)
     return {"run_id": run_id, "seconds": time.time() - start, "error": error}
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of the record in a run's folder; empty where there is none."""
+    try:
+        return hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _file(folder, target, study, error):
@@ -206,7 +220,8 @@ def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str
             threads = max(1, cores() // workers)
         if importlib.util.find_spec("bokeh"):
             print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
-        futures = {client.submit(execute, config, study, threads, timeout, pure=False, retries=1): config
+        futures = {client.submit(execute, config, study, threads, timeout, fingerprint(study / config.run_id),
+                                 pure=False, retries=1): config
                    for config in configs}
         for future in as_completed(list(futures)):
             try:

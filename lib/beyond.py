@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import InputError, findings, inference, results
+from lib import InputError, data, findings, inference, results, stats
 from lib.config import PAPER, PROJECT
 from lib.inference import Effect
 from lib.results import Run, Study
@@ -23,10 +23,11 @@ NAMES = {"iou": "IoU", "bce": "BCE", "dice": "Dice", "tversky": "Tversky", "foca
 SCORES = {"iou": "IoU at 0.5", "iou_tuned": "IoU at the validation part's best threshold", "iou_soft": "IoU'",
           "boundary_iou": "Boundary IoU", "accuracy": "accuracy"}
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
-STUDIES = ("losses", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
+STUDIES = ("losses", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
 NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
-        "drawn at random (inference.crossed_t) and the training images as fixed.")
+        "drawn at random (inference.crossed_t) and the training images as fixed; where splits are random, intervals "
+        "take splits as drawn (stats.nadeau_bengio).")
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,17 @@ class Condition:
         return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
 
     def ids(self) -> np.ndarray:
-        """The test images, (images,) str."""
+        """The test images, (images,) str; of the first seed where they differ."""
         return next(iter(next(iter(self.runs.values())).values())).per_image["id"]
 
     def collapsed(self, loss: str) -> int:
         """How many runs of this loss ended in a constant mask, the same for every pixel of every test image."""
         return sum(bool(findings.collapsed(run)) for run in self.runs[loss].values())
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether every seed has other training and test images."""
+        return self.params.get("split") == "random"
 
     @property
     def positive_share(self) -> float:
@@ -70,7 +76,7 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
     Args:
         study_dir: read this study alone.
     Raises:
-        InputError: no finished run in `study_dir`, or in any of the six.
+        InputError: no finished run in `study_dir`, or in any of the seven.
     """
     if study_dir:
         folder = PROJECT / study_dir
@@ -116,29 +122,38 @@ def compare(found: Iterable[Condition], loss: str, column: str, reference: str =
     """How much higher a per-image score of `loss` is than that of `reference`, over all these conditions.
 
     Returns:
-        `Effect` of `inference.crossed_t`; None where no condition has both losses.
+        `Effect` of `inference.crossed_t`; where splits are random, of `stats.nadeau_bengio` on the seeds that all
+        conditions have, over the mean of the conditions. None where no condition has both losses.
     """
+    found = [condition for condition in found if condition.seeds(loss, reference)]
+    if any(condition.is_resampled for condition in found):
+        seeds = set.intersection(*(set(condition.seeds(loss, reference)) for condition in found))
+        means = [[condition.scores(loss, column, [seed]).mean() - condition.scores(reference, column, [seed]).mean()
+                  for condition in found] for seed in sorted(seeds)]
+        counts = next(iter(found[0].runs[loss].values())).record["data"]["counts"]
+        return stats.nadeau_bengio(np.mean(means, 1), counts["train"], counts["test"]) if means else None
     differences, clusters = [], []
     for condition in found:
-        if seeds := condition.seeds(loss, reference):
-            differences.append(condition.scores(loss, column, seeds) - condition.scores(reference, column, seeds))
-            clusters.append(inference.people(condition.ids()))
+        seeds = condition.seeds(loss, reference)
+        differences.append(condition.scores(loss, column, seeds) - condition.scores(reference, column, seeds))
+        clusters.append(data.people(condition.ids()))
     return inference.crossed_t(differences, clusters) if differences else None
 
 
 def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> Table:
     """Every loss on every condition beside the reference (`inference.compare_losses`), best first in a condition.
 
-    A condition's losses are compared on the seeds that all of them have; without two losses there is no row.
+    A condition's losses are compared on the seeds that all of them have; without two losses, or with test images that
+    differ from seed to seed (see `conditions_table` then), there is no row.
     """
     rows = []
     for condition in conditions(study):
         seeds = condition.seeds(*condition.runs)
-        if reference not in condition.runs or len(condition.runs) < 2 or not seeds:
+        if reference not in condition.runs or len(condition.runs) < 2 or not seeds or condition.is_resampled:
             continue
         scores = {loss: [condition.scores(loss, column, seeds)] for loss in condition.runs}
         found = {each.loss: [*each.effect[:3], each.p_holm, each.better[0], each.verdict] for each in
-                 inference.compare_losses(scores, [inference.people(condition.ids())], reference, MARGIN)}
+                 inference.compare_losses(scores, [data.people(condition.ids())], reference, MARGIN)}
         named = [[condition.name, NAMES.get(loss, loss), len(seeds), float(values.mean()), *found.get(loss, [None] * 6)]
                  for loss, (values,) in scores.items()]
         rows += sorted(named, key=lambda row: -row[3])
@@ -182,30 +197,31 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
 
     The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds.
     """
-    by_loss = defaultdict(dict)
+    by_loss = defaultdict(dict)  # (model, loss) -> learning rate -> (validation IoU, condition)
     for condition in conditions(study):
         for loss, runs in condition.runs.items():
             kept = [run.history["val_iou"][run.record["best_epoch"] - 1] for run in runs.values()]
-            by_loss[loss][condition.params["learning_rate"]] = (float(np.mean(kept)), condition)
+            by_loss[condition.params["model"], loss][condition.params["learning_rate"]] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
-    if reference not in chosen:
+    models = {model for model, _ in chosen}
+    if any((model, reference) not in chosen for model in models):
         raise InputError(f"{study.folder}: has no run with {NAMES[reference]} to compare with; run the rest of the "
                          "study")
     rows = []
-    for loss, (rate, (validated, condition)) in chosen.items():
-        other = chosen[reference][1][1]
+    for (model, loss), (rate, (validated, condition)) in chosen.items():
+        other = chosen[model, reference][1][1]
         seeds = sorted(set(condition.runs[loss]) & set(other.runs[reference]))
-        row = [NAMES.get(loss, loss), len(by_loss[loss]), rate, len(seeds), validated]
+        row = [model, NAMES.get(loss, loss), len(by_loss[model, loss]), rate, len(seeds), validated]
         scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
         row += [float(values.mean()) for values in scores.values()]
         if loss != reference:
             d = scores["iou"] - other.scores(reference, "iou", seeds)
-            effect = inference.crossed_t([d], [inference.people(condition.ids())])
+            effect = inference.crossed_t([d], [data.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]
-        rows.append(row + [None] * (11 - len(row)))
-    columns = ["loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
+        rows.append(row + [None] * (12 - len(row)))
+    columns = ["network", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
                f"IoU minus {NAMES[reference]}", "low", "high", "p"]
-    return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: -row[5]),
+    return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: (row[0], -row[6])),
                  f"{NOTE} {results.data_note(list(study.values()))}")
 
 

@@ -23,7 +23,7 @@ BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"
                    "lovasz_sigmoid", "bce_iou")}
 CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
            "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean"),
-           "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS),
+           "split": ("fixed", "random"), "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS),
            "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
 MAX_YAML = 100_000  # bytes of a parameter file
 # Code that decides a run's numbers; plots, tables and the batch do not.
@@ -44,6 +44,7 @@ class Config:
     hair: bool = False
     loss: str = "iou"
     part: str = ""
+    split: str = "fixed"
     data: str = "synthetic"
     synthetic_images: int = 200
     synthetic_share: float = 0.0
@@ -74,6 +75,10 @@ class Config:
         """Keyword arguments of `data.digest`; with `image_size` also those of `data.load`."""
         return {"name": self.dataset, "root": self.data, "synthetic_images": self.synthetic_images,
                 "synthetic_share": self.synthetic_share}
+
+    def split_arguments(self) -> dict:
+        """Keyword arguments of `data.Dataset.split`."""
+        return {"size": self.size, "seed": self.seed if self.split == "random" else None}
 
 
 def resolve(*mappings: dict) -> Config:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,7 @@ from lib.layouts import (BACKGROUND, BROWS, DATASETS, EYES, FACE, HAIR, LISTERS,
                          find)
 
 __all__ = ["BACKGROUND", "DATASETS", "FACE", "HAIR", "PARTS", "Dataset", "Split", "binary_masks", "cache_root",
-           "data_root", "digest", "info", "load", "split"]
+           "data_root", "digest", "info", "load", "people", "split"]
 
 PROJECT = Path(__file__).resolve().parent.parent
 PARTS = {"hair": HAIR, "brows": BROWS, "eyes": EYES, "nose": NOSE, "mouth": MOUTH}  # the last four: HELEN only
@@ -52,13 +53,25 @@ class Dataset:
     official: bool
     note: str
 
+    def split(self, size: str, seed: int | None = None) -> "Split":
+        """The paper's split (see `split`), or with a seed one of the same counts after people were put into random
+        order: what would other training images have given? A person's images stay together, so that at most two
+        people are in two parts. Raises InputError as `split`."""
+        parts = split(len(self.ids), self.name, size)
+        if seed is None:
+            return parts
+        _, person = np.unique(people(self.ids), return_inverse=True)
+        order = np.argsort(np.random.default_rng(seed).permutation(person.max() + 1)[person], kind="stable")
+        return Split(*(np.sort(order[part]) for part in (parts.train, parts.validation, parts.test)), parts.scaled)
+
 
 @dataclass(frozen=True)
 class Split:
-    """Slices of the sorted data set; `scaled` says that they are fewer images than the official split has."""
-    train: slice
-    validation: slice
-    test: slice
+    """Rows of the sorted data set, each part a slice or (rows,) int64 in ascending order; `scaled` says that they are
+    fewer images than the official split has."""
+    train: slice | np.ndarray
+    validation: slice | np.ndarray
+    test: slice | np.ndarray
     scaled: bool
 
 
@@ -83,6 +96,12 @@ def split(n: int, name: str, size: str) -> Split:
                                    for count in official.splits[size])
         train = min(train, n - validation - test)
     return Split(slice(0, train), slice(train, train + validation), slice(n - test, n), scaled)
+
+
+def people(ids: Sequence[str]) -> np.ndarray:
+    """Whose picture each image is, (images,) str: LFW's ids are "Name_0001"; elsewhere every image is its own."""
+    found = [re.fullmatch(r"(\D.*)_\d{4}", str(name)) for name in ids]
+    return np.array([match[1] if match else str(name) for match, name in zip(found, ids)])
 
 
 def binary_masks(labels: np.ndarray, hair: bool, part: str = "") -> np.ndarray:

@@ -7,7 +7,6 @@ drawn at random, its unit of replication: what is not drawn (networks, training 
 says nothing about others.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,12 +17,6 @@ from lib import InputError
 from lib.stats import Effect, holm, one_row, student
 
 RESAMPLES = 10_000
-
-
-def people(ids: Sequence[str]) -> np.ndarray:
-    """Whose picture each image is, (images,) str: LFW's ids are "Name_0001"; elsewhere every image is its own."""
-    found = [re.fullmatch(r"(\D.*)_\d{4}", str(name)) for name in ids]
-    return np.array([match[1] if match else str(name) for match, name in zip(found, ids)])
 
 
 def bootstrap(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], confidence: float = 0.95,
@@ -39,7 +32,7 @@ def bootstrap(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], c
 
     Args:
         differences: for each cell, (seeds, images), score of one loss minus that of the other.
-        clusters: for each cell, (images,) labels, for example of `people`.
+        clusters: for each cell, (images,) labels, for example of `data.people`.
         seed: of the resampling; the same seed gives the same interval.
     Returns:
         `Effect`; p is twice the smaller share of resamples on either side of 0, at least 2 / (resamples + 1).
@@ -172,7 +165,7 @@ def compare_losses(scores: Mapping[str, Sequence[ArrayLike]], clusters: Sequence
 
     Args:
         scores: for each loss and cell, (seeds, images); the same seeds and images for every loss.
-        clusters: for each cell, (images,) labels, for example of `people`.
+        clusters: for each cell, (images,) labels, for example of `data.people`.
         margin: half width of what counts as equivalent; the test is that the 90 % interval lies within it.
         interval: `crossed_t`, or `bootstrap` for percentiles of the crossed bootstrap.
     Returns:

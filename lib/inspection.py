@@ -36,8 +36,8 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 def _loaded(config):
     dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
-    test = data.split(len(dataset.ids), config.dataset, config.size).test
-    return dataset.images[test], dataset.labels[test], dataset.ids[test], dataset.digest
+    test = dataset.split(**config.split_arguments()).test
+    return dataset.images[test], dataset.labels[test], np.array(dataset.ids)[test], dataset.digest
 
 
 def _published(run, config):

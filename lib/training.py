@@ -39,8 +39,8 @@ class Task:
 
     def describe(self) -> dict:
         """Provenance for the record: where the data come from, counts of the parts, share of positive pixels."""
-        counts = {part: len(range(*getattr(self.split, part).indices(len(self.dataset.ids))))
-                  for part in ("train", "validation", "test")}
+        rows = np.arange(len(self.dataset.ids))
+        counts = {part: len(rows[getattr(self.split, part)]) for part in ("train", "validation", "test")}
         return {"source": self.dataset.source, "note": self.dataset.note, "official": self.dataset.official,
                 "images": len(self.dataset.ids), "counts": counts, "scaled": self.split.scaled,
                 "digest": self.dataset.digest,
@@ -50,8 +50,7 @@ class Task:
 def load_task(config: Config) -> Task:
     """Loads (and on first use decodes) the data of a configuration."""
     dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
-    return Task(dataset, data.split(len(dataset.ids), config.dataset, config.size), config.hair,
-                config.part)
+    return Task(dataset, dataset.split(**config.split_arguments()), config.hair, config.part)
 
 
 def build(config: Config) -> keras.Model:
@@ -208,7 +207,7 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     scores, per_image = metrics.score(masks, probabilities)
     more, more_per_image = calibration.score(*((t, metrics.quantise(p)) for t, p in parts.values()))
     scores, per_image = scores | more, per_image | more_per_image
-    ids = np.array(task.dataset.ids[task.split.test])
+    ids = np.array(task.dataset.ids)[task.split.test]
     trainable, frozen = models.parameters(network)
     record = {
         "format": RECORD_FORMAT, "run_id": config.run_id, "params": asdict(config), "scores": scores,

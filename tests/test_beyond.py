@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lib import InputError, beyond, report, results
 from lib.config import PROJECT, resolve
@@ -34,7 +35,7 @@ def write(folder, rng, **params):
         "format": 1, "run_id": config.run_id, "params": {**config.__dict__}, "seed": config.seed, "key": "0",
         "scores": {name: float(np.mean(columns.get(name, 0.5))) for name in results.SCORES},
         "epochs_run": 2, "best_epoch": 2, "seconds": {"total": 1.0}, "versions": {},
-        "data": {"source": "made up", "note": "made-up faces", "scaled": False, "counts": {"test": len(IDS)},
+        "data": {"source": "made up", "note": "made-up faces", "scaled": False, "counts": {"train": 60, "test": len(IDS)},
                  "positive_share": 0.1 if config.part else 0.2, "digest": "f"}}))
 
 
@@ -99,11 +100,30 @@ def test_scores_tell_the_loss_from_the_metric(study):
 
 
 def test_each_loss_is_compared_at_its_own_best_rate(rates):
-    rows = {row[0]: row for row in beyond.best_rates_table(rates).rows}
-    assert rows["IoU"][1:5] == [2, 0.001, 2, pytest.approx(0.7)]
-    assert rows["BCE"][1:5] == [2, 0.0005, 2, pytest.approx(0.6)]
-    assert rows["IoU"][7] == pytest.approx(0.05, abs=1e-3) and rows["BCE"][7:] == [None] * 4
+    table = {row[1]: row for row in beyond.best_rates_table(rates).rows}
+    assert table["IoU"][:6] == ["bfcn32s", "IoU", 2, 0.001, 2, pytest.approx(0.7)]
+    assert table["BCE"][2:6] == [2, 0.0005, 2, pytest.approx(0.6)]
+    assert table["IoU"][8] == pytest.approx(0.05, abs=1e-3) and table["BCE"][8:] == [None] * 4
     assert set(beyond.tables("rates", rates)) == {"losses", "losses-iou-soft", "conditions", "scores", "best-rates"}
+
+
+def test_random_splits_are_compared_over_splits(tmp_path):
+    """By hand: differences of 0.05 + a noise known from the files, corrected for splits that share images."""
+    rng = np.random.default_rng(0)
+    for loss in ("bce", "iou"):
+        for model in ("bfcn32s", "fcresnet"):
+            for seed in range(4):
+                write(tmp_path / "study", rng, loss=loss, model=model, split="random", seed=seed, tag=f"seed{seed}")
+    study = results.read_study(tmp_path / "study")
+    mean = {(run.cell.model, run.loss, run.record["seed"]): run.per_image["iou"].mean() for run in study.values()}
+    d = np.array([np.mean([mean[model, "iou", seed] - mean[model, "bce", seed] for model in ("bfcn32s", "fcresnet")])
+                  for seed in range(4)])
+    effect = beyond.compare(beyond.conditions(study), "iou", "iou")
+    half = stats.t(3).ppf(0.975) * np.sqrt((1 / 4 + len(IDS) / 60) * d.var(ddof=1))
+    assert effect[:3] == pytest.approx((d.mean(), d.mean() - half, d.mean() + half)) and effect.unit == "splits"
+    assert beyond.losses_table(study).rows == []
+    rows = beyond.conditions_table(study).rows
+    assert [row[0] for row in rows] == ["bfcn32s", "fcresnet"] and rows[0][6] == pytest.approx(0.05, abs=1e-3)
 
 
 def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
@@ -113,7 +133,7 @@ def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
 
 def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
     monkeypatch.setattr(beyond, "PROJECT", tmp_path)
-    with pytest.raises(InputError, match="^outputs/: holds none of the studies losses, networks"):
+    with pytest.raises(InputError, match="^outputs/: holds none of the studies losses, resampled, networks"):
         beyond.read()
     old = tmp_path / "old"
     shutil.copytree(study.folder, old)

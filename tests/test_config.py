@@ -34,6 +34,7 @@ PROFILES = [path for path in sorted((PARAMS / "profiles").glob("*.yaml")) if "gr
     ({"part": "nose"}, "parameter part: 'nose' will not do, it must be empty or hair on lfw"),
     ({"synthetic_share": 0.6}, "parameter synthetic_share: 0.6 will not do, it must be from 0"),
     ({"loss_reduction": "none"}, "parameter loss_reduction: 'none'"),
+    ({"split": "other"}, "parameter split: 'other' will not do, it must be one of fixed, random"),
     ({"batch_norm": "off"}, "parameter batch_norm: 'off'"),
     ({"tag": "../up"}, "parameter tag: '../up' will not do, it must be made of a-z"),
     ({"dataset": "LFW"}, "parameter dataset: 'LFW' will not do, it must be one of lfw, helen"),
@@ -186,7 +187,7 @@ def changed(one, two):
 def test_the_key_changes_with_any_parameter(tiny):
     others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "hair": True,
               "encoder_weights": "demo", "monitor": "val_loss", "cache_features": False, "part": "hair",
-              "batch_norm": "frozen", "loss_reduction": "mean", "tag": "again"}
+              "split": "random", "batch_norm": "frozen", "loss_reduction": "mean", "tag": "again"}
     for name, value in asdict(tiny).items():
         if name != "data":
             other = others[name] if name in others else 2 * value + 1

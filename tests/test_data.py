@@ -305,6 +305,34 @@ def test_split(n, name, size, train, validation, test, scaled):
     assert data.split(n, name, size) == data.Split(slice(*train), slice(*validation), slice(*test), scaled)
 
 
+def faces(ids):
+    nothing = np.zeros((len(ids), 1, 1), "uint8")
+    return data.Dataset("lfw", nothing, nothing, tuple(ids), "d", "test", False, "")
+
+
+def test_a_random_split_draws_people_and_keeps_the_counts():
+    ids = sorted(f"Person_{person:03}_{number:04}" for person in range(80) for number in range(1, 1 + person % 7))
+    dataset, n = faces(ids), len(ids)
+    fixed, drawn = dataset.split("big"), dataset.split("big", 1)
+    assert fixed == data.split(n, "lfw", "big")
+    parts = {part: getattr(drawn, part) for part in ("train", "validation", "test")}
+    everyone = np.concatenate(list(parts.values()))
+    assert len(set(everyone)) == len(everyone) <= n and drawn.scaled == fixed.scaled
+    for part, rows in parts.items():
+        assert len(rows) == len(range(n)[getattr(fixed, part)]) and (np.diff(rows) > 0).all(), part
+    people = {part: set(data.people(ids)[rows]) for part, rows in parts.items()}
+    shared = [people[a] & people[b] for a, b in (("train", "validation"), ("train", "test"), ("validation", "test"))]
+    assert sum(map(len, shared)) <= 2
+    assert (dataset.split("big", 1).test == drawn.test).all() and set(dataset.split("big", 2).test) != set(drawn.test)
+
+
+def test_a_random_split_of_single_images_puts_each_into_the_test_part_as_often():
+    dataset, counted = faces([f"{i:06}_1" for i in range(30)]), np.zeros(30)
+    for seed in range(600):
+        counted[dataset.split("big", seed).test] += 1
+    assert counted.sum() == 600 * 3 and counted.min() > 30 and counted.max() < 95  # 60 each, within 4.5 deviations
+
+
 @pytest.mark.parametrize("name", ["lfw", "helen"])
 @pytest.mark.parametrize("size", ["big", "small"])
 def test_splits_of_every_count_are_disjoint_and_not_empty(name, size):

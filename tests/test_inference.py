@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from lib import InputError, inference, stats
+from lib import InputError, data, inference, stats
 
 
 def test_people_are_the_clusters_of_lfw():
-    found = inference.people(["Ann_Lee_0001", "Ann_Lee_0012", "Bo_0001", "100000_1", "100001_1"])
+    found = data.people(["Ann_Lee_0001", "Ann_Lee_0012", "Bo_0001", "100000_1", "100001_1"])
     assert found.tolist() == ["Ann_Lee", "Ann_Lee", "Bo", "100000_1", "100001_1"]
 
 

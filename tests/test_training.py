@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import InputError, calibration, config, losses, metrics, models, networks, results, training
+from lib import InputError, calibration, config, inspection, losses, metrics, models, networks, results, training
 from lib.config import PROJECT
 
 
@@ -312,3 +312,15 @@ def test_other_networks_train_as_the_papers_do(tiny, task, model, cached):
     assert moved == {layer.name for layer in network.layers if layer.trainable and before[layer.name]}
     assert "block4_conv1" in moved and "block3_conv3" not in moved
     assert (networks.halves(network, 2)[0] is not None) == cached
+
+
+def test_a_random_split_trains_and_tests_on_images_that_its_seed_draws(tiny, faces, tmp_path):
+    """The run's own scores are those of its maps on the pictures that the inspector reads again for it."""
+    chosen = replace(tiny, split="random", seed=5, epochs=1)
+    record = training.run(chosen, tmp_path / chosen.run_id)
+    run = results.read_run(tmp_path / chosen.run_id)
+    drawn = faces.split("big", 5)
+    assert run.per_image["id"].tolist() == [faces.ids[i] for i in drawn.test] != [faces.ids[i] for i in (18, 19)]
+    assert record["data"]["counts"] == {"train": 16, "validation": 2, "test": 2}
+    _, masks = inspection.test_pictures(run)
+    np.testing.assert_allclose(metrics.confusion(masks, run.probabilities()[0] > 127).iou, run.per_image["iou"])

@@ -111,6 +111,19 @@ def test_workers_and_servers_that_are_killed_are_replaced_while_the_study_goes_o
     completes(stub, stub.done())
 
 
+def test_a_worker_that_is_killed_when_its_run_is_filed_but_not_yet_reported(stub):
+    """Dask gives the run to another worker, which finds it done and does not repeat it."""
+    batch, armed = stub.folder / "lib" / "batch.py", stub.faults / "filed"
+    end = "    shutil.rmtree(workspace, ignore_errors=True)\n    return"
+    before, after = batch.read_text().split(end)
+    batch.write_text(f"{before}    if (armed := Path({str(armed)!r})).exists():\n        armed.unlink()\n"
+                     f"        os.kill(os.getpid(), 9)\n{end}{after}")
+    armed.touch()
+    status, output = stub.call()
+    assert status == 0 and not armed.exists() and "4 runs finished, 0 failed" in output, output
+    completes(stub, stub.done())
+
+
 def test_a_scheduler_that_is_killed(stub):
     """Its workers end, the driver fails with a sentence, what was finished stays."""
     file = stub.folder / "scheduler.json"
