@@ -1,21 +1,19 @@
-"""Executes notebooks of a study: one run with papermill in a kernel process of its own, many on Dask."""
+"""Executes the notebook of one run with papermill in a kernel process of its own and files what it wrote."""
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lib import InputError
 from lib.config import NOTEBOOK, Config
 from lib.results import set_aside
 
@@ -114,6 +112,7 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     fails is kept under `.failed/<run_id>/` with its executed cells.
 
     Args:
+        threads: of its training; 0 for as many as this process may use cores.
         timeout: minutes that a cell of the notebook, so above all the training, may take.
         replaced: `fingerprint` of the run in its place that this one shall replace. If another one stands there, it
             was filed since by a worker that was lost before it could say so: it stays, and nothing is repeated.
@@ -132,7 +131,8 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     try:
         folder.mkdir(parents=True)
     except OSError as failure:
-        return {"run_id": run_id, "seconds": time.time() - start, "error": _unwritable(study, failure)}
+        return {"run_id": run_id, "seconds": time.time() - start, "error": unwritable(study, failure)}
+    threads = threads or cores()
     environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
                    "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
     error = None
@@ -150,10 +150,9 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     if error is None and not (folder / "record.json").is_file():
         error = "the notebook ended without a record"
     try:
-        if error or fingerprint(study / run_id) in ("", replaced):
-            _file(folder, study / (FAILED if error else "") / run_id, study, error)
+        file_away(folder, study, replaced, error)
     except OSError as failure:
-        error = error or _unwritable(study, failure)
+        error = error or unwritable(study, failure)
     shutil.rmtree(workspace, ignore_errors=True)
     return {"run_id": run_id, "seconds": time.time() - start, "error": error}
 
@@ -166,70 +165,30 @@ def fingerprint(folder: Path) -> str:
         return ""
 
 
-def _file(folder, target, study, error):
-    """Moves a run's folder to its place; what was there goes to `.superseded/`, except an earlier failure."""
+def file_away(folder: Path, study: Path, replaced: str, error: str | None) -> None:
+    """Moves a run's folder, named by its run id, to its place in the study, or to `.failed/` with its error.
+
+    What was there goes to `.superseded/`, except an earlier failure; `replaced` as in `execute`. Raises OSError.
+    """
+    target = study / (FAILED if error else "") / folder.name
     if error:
         shutil.rmtree(target, ignore_errors=True)
         (folder / "error.txt").write_text(error + "\n", encoding="utf-8")
-    else:
+    elif fingerprint(target) in ("", replaced):
         set_aside(target)
+    else:
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(folder, target)
     if not error:
         shutil.rmtree(study / FAILED / target.name, ignore_errors=True)
 
 
-def _unwritable(study, failure):
+def unwritable(study: Path, failure: OSError) -> str:
+    """The sentence about a study's folder that cannot be written."""
     return (f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then type the same "
             "command again")
 
 
 def _one_line(text):
     return " ".join(str(text).split())[:500]
-
-
-def execute_all(configs: list[Config], study: Path, workers: int, scheduler: str | None,
-                done: Callable[[dict], None], timeout: float | None = None) -> None:
-    """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
-
-    Args:
-        workers: processes of the local cluster that is started; each runs one notebook at a time.
-        scheduler: address of a Dask scheduler to use instead; its workers must see this project and `study`.
-        timeout: see `execute`.
-    """
-    import logging
-
-    from distributed import Client, LocalCluster, as_completed
-    from distributed.client import FutureCancelledError
-
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, once
-    with contextlib.ExitStack() as stack:
-        if scheduler:
-            try:
-                client = stack.enter_context(Client(scheduler, timeout=30))
-            except (OSError, ValueError) as error:
-                raise InputError(f"--scheduler: no Dask scheduler answers at {scheduler} ({_one_line(error)}); give an "
-                                 "address such as tcp://host:8786") from error
-            threads = 1
-        else:
-            cluster = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, processes=True,
-                                                       memory_limit=0, dashboard_address="127.0.0.1:0",
-                                                       silence_logs=logging.CRITICAL))
-            client = stack.enter_context(Client(cluster))
-            threads = max(1, cores() // workers)
-        if importlib.util.find_spec("bokeh"):
-            print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
-        futures = {client.submit(execute, config, study, threads, timeout, fingerprint(study / config.run_id),
-                                 pure=False, retries=1): config
-                   for config in configs}
-        for future in as_completed(list(futures)):
-            try:
-                outcome = future.result()
-            except FutureCancelledError as failure:
-                raise InputError(f"--scheduler: the connection to {scheduler or 'the local cluster'} was lost; "
-                                 "finished runs are kept, the same command goes on from here") from failure
-            except Exception as failure:  # the worker itself was lost, twice
-                outcome = {"run_id": futures[future].run_id, "seconds": 0.0,
-                           "error": f"{type(failure).__name__}: {_one_line(failure)}"}
-            done(outcome)

@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -148,15 +148,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def run(configs: list[Config], study: Path, workers: int, scheduler: str | None = None, force: bool = False,
-        any_code: bool = False, timeout: float | None = None) -> int:
+def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool = False, any_code: bool = False,
+        timeout: float | None = None) -> int:
     """Executes the runs that are not done, with a progress bar; returns how many failed.
 
-    `scheduler` and `timeout` are those of `batch.execute_all`, `any_code` that of `state`.
+    `where` and `timeout` are those of `cluster.execute_all`, `any_code` that of `state`.
 
     Raises:
         InputError: missing data, a folder that cannot be written, or another `run` at work on it.
     """
+    from lib import cluster
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
     try:
@@ -168,7 +169,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
     except OSError as error:
         raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
     with lock:
-        if not scheduler:  # nobody else is at work here: these are remains of runs that were cut off
+        if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work here: these are remains of runs that were cut off
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
         planned = plan(configs, study, any_code)
         todo = [p.config for p in planned if force or p.state != "done"]
@@ -190,7 +191,7 @@ def run(configs: list[Config], study: Path, workers: int, scheduler: str | None 
                               f"{outcome['seconds']:6.0f} s")
                 bar.update()
             if todo:
-                batch.execute_all(todo, study, min(workers, len(todo)), scheduler, done, timeout)
+                cluster.execute_all(todo, study, replace(where, workers=min(where.workers, len(todo))), done, timeout)
         print(f"{len(todo) - len(failures)} runs finished, {len(failures)} failed", flush=True)
         return len(failures)
 
@@ -232,6 +233,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         sub.add_argument("--workers", type=int, help="notebooks at a time (default: one a GPU, else one a core)")
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
+            sub.add_argument("--cluster", metavar="FILE", help="start the workers of this file of params/clusters")
+            sub.add_argument("--no-shared-files", action="store_true",
+                             help="send the data to these workers once, and take the runs back")
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
             sub.add_argument("--timeout", type=float, metavar="MINUTES",
                              help="end a run whose training takes longer (default: no limit)")
@@ -279,8 +283,12 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         configs = configurations(options.profile, options.only, overrides, options.seeds)
         if options.command == "run":
-            return 1 if run(configs, study, workers, options.scheduler, options.force, options.any_code,
-                            options.timeout) else 0
+            from lib import cluster
+            where = cluster.Where(workers, options.scheduler, options.cluster and Path(options.cluster),
+                                not options.no_shared_files)
+            if not where.shared and not (where.scheduler or where.cluster) or where.scheduler and where.cluster:
+                raise InputError("--no-shared-files: give --scheduler or --cluster with it, and only one of the two")
+            return 1 if run(configs, study, where, options.force, options.any_code, options.timeout) else 0
         show(plan(configs, study, options.any_code), workers)
         return 0
     except InputError as error:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib import InputError, batch, study
+from lib import InputError, batch, cluster, study
 from lib.config import NOTEBOOK, PROJECT, read_yaml, resolve
 from lib.results import SUPERSEDED, read_run, read_study
 
@@ -33,7 +33,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "tiny"
     configs = tiny(RUN + "*")
     broken = replace(tiny("bfcn32s-lfw-big-nohair-iou")[0], encoder_weights="/nowhere/weights.h5")
-    assert study.run([broken, *configs], folder, workers=2) == 1
+    assert study.run([broken, *configs], folder, cluster.Where(2)) == 1
     return folder, configs, broken
 
 
@@ -75,8 +75,8 @@ def test_a_failed_run_is_kept_and_told(finished, capsys):
 def test_finished_runs_are_not_repeated(finished, monkeypatch):
     folder, configs, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("bfcn*/*")}
-    monkeypatch.setattr(batch, "execute_all", lambda *arguments: pytest.fail("a finished run was started again"))
-    assert study.run(configs, folder, workers=1) == 0
+    monkeypatch.setattr(cluster, "execute_all", lambda *arguments: pytest.fail("a finished run was started again"))
+    assert study.run(configs, folder, cluster.Where(1)) == 0
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("bfcn*/*")}
 
 
@@ -92,8 +92,8 @@ def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
     folder, configs, _ = finished
     config = configs[0]
     key = read_run(folder / config.run_id).record["key"]
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
-        assert study.run([replace(config, seed=3)], folder, workers=1, scheduler=cluster.scheduler_address) == 0
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as dask:
+        assert study.run([replace(config, seed=3)], folder, cluster.Where(1, dask.scheduler_address)) == 0
     assert read_run(folder / config.run_id).record["seed"] == 3
     kept = list((folder / SUPERSEDED).glob(config.run_id + "-*/record.json"))
     assert len(kept) == 1 and json.loads(kept[0].read_text())["key"] == key
@@ -123,7 +123,7 @@ def test_a_rerun_says_what_is_not_as_in_the_record(finished):
 def test_only_one_driver_at_a_time(tmp_path):
     from filelock import FileLock
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):
-        study.run(tiny(RUN + "iou"), tmp_path, workers=1)
+        study.run(tiny(RUN + "iou"), tmp_path, cluster.Where(1))
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -158,7 +158,7 @@ def test_corrupt_data_are_reported_once_before_anything_starts(tmp_path, monkeyp
         (lfw / folder).mkdir(parents=True)
         Image.new("RGB", (250, 250), colour).save(lfw / folder / name)
     damage(lfw)
-    monkeypatch.setattr(batch, "execute_all", lambda *arguments: pytest.fail("a run was started"))
+    monkeypatch.setattr(cluster, "execute_all", lambda *arguments: pytest.fail("a run was started"))
     arguments = ["run", "--profile", "small", "--only", "*-lfw-*", "--data", tmp_path / "data", "--out", tmp_path / "o"]
     assert study.main([str(argument) for argument in arguments]) == 2
     message = capsys.readouterr().err
@@ -178,7 +178,7 @@ def paint(lfw, size, colour):
 
 def test_a_scheduler_that_does_not_answer(tmp_path):
     with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
-        study.run(tiny(RUN + "iou"), tmp_path, workers=1, scheduler="nonsense")
+        study.run(tiny(RUN + "iou"), tmp_path, cluster.Where(1, "nonsense"))
 
 
 def test_each_gpu_is_claimed_once(tmp_path):

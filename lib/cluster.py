@@ -1,0 +1,221 @@
+"""Distributes the runs of a study over Dask workers: processes of this machine, a cluster, or machines that share no files.
+
+    python -m lib.cluster params/clusters/slurm.yaml      # the job script that each worker's job would have
+
+With `--no-shared-files` the data go to every worker once and each finished run comes back whole.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, LocalCluster, WorkerPlugin, as_completed, get_worker
+from distributed.client import FutureCancelledError
+
+from lib import InputError, batch, data
+from lib.archives import reason
+from lib.config import PROJECT, Config, key, read_yaml
+
+KINDS = {"slurm": ("dask_jobqueue", "SLURMCluster", "cluster"), "cuda": ("dask_cuda", "LocalCUDACluster", "cuda")}
+
+
+@dataclass(frozen=True)
+class Where:
+    """On which workers a study runs: `workers` processes of this machine, unless one of the others is given.
+
+    scheduler: address of a Dask scheduler.  cluster: a file of `params/clusters/`.
+    shared: workers see the study's folder, the project and the data under the same paths; else only the project,
+        their own copy of it.
+    """
+    workers: int = 1
+    scheduler: str | None = None
+    cluster: Path | None = None
+    shared: bool = True
+
+
+def execute_all(configs: list[Config], study: Path, where: Where, done: Callable[[dict], None],
+                timeout: float | None = None) -> None:
+    """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
+
+    `timeout` is that of `batch.execute`. Raises InputError if the workers cannot be had or were all lost.
+    """
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, once
+    with contextlib.ExitStack() as stack:
+        threads = 1
+        if where.scheduler:
+            try:
+                client = stack.enter_context(Client(where.scheduler, timeout=30))
+            except (OSError, ValueError) as error:
+                raise InputError(f"--scheduler: no Dask scheduler answers at {where.scheduler} ({reason(error)}); "
+                                 "give an address such as tcp://host:8786") from error
+        elif where.cluster:
+            client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
+        else:
+            local = stack.enter_context(LocalCluster(n_workers=where.workers, threads_per_worker=1, processes=True,
+                                                     memory_limit=0, dashboard_address="127.0.0.1:0",
+                                                     silence_logs=logging.CRITICAL))
+            client = stack.enter_context(Client(local))
+            threads = max(1, batch.cores() // where.workers)
+        if importlib.util.find_spec("bokeh"):
+            print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
+        replaced = {config.run_id: batch.fingerprint(study / config.run_id) for config in configs}
+        if where.shared:
+            futures = {client.submit(batch.execute, config, study, threads, timeout, replaced[config.run_id], pure=False,
+                                     retries=1): config for config in configs}
+        else:
+            client.register_plugin(sent := inputs(configs))
+            futures = {client.submit(execute_apart, config, sent.name, threads, timeout, pure=False, retries=1): config
+                       for config in configs}
+        for future in as_completed(list(futures)):
+            config = futures.pop(future)
+            try:
+                outcome = future.result()
+                if not where.shared:
+                    outcome = receive(config, study, replaced[config.run_id], *outcome)
+            except FutureCancelledError as failure:
+                raise InputError(f"--scheduler: the connection to {where.scheduler or 'the cluster'} was lost; "
+                                 "finished runs are kept, the same command goes on from here") from failure
+            except Exception as failure:  # the worker itself was lost, twice
+                outcome = {"run_id": config.run_id, "seconds": 0.0,
+                           "error": f"{type(failure).__name__}: {reason(failure)}"}
+            done(outcome)
+
+
+# ---- clusters ----------------------------------------------------------------------------------------------
+
+def described(path: Path) -> tuple[type, dict[str, Any], int]:
+    """What a cluster's file asks for: `kind` (slurm or cuda), `workers` and `options` of the library's class.
+
+    Returns:
+        (class, options, workers). Jobs run this very Python, unless `options` say otherwise.
+    Raises:
+        InputError: a file that cannot be read, an unknown kind, or a library that is not installed.
+    """
+    content = read_yaml(path)
+    kind, workers, options = content.get("kind"), content.get("workers"), content.get("options") or {}
+    if (kind not in KINDS or content.keys() - {"kind", "workers", "options"} or not isinstance(options, dict)
+            or type(workers) is not int or not 1 <= workers <= 10_000):
+        raise InputError(f"{path}: give kind ({' or '.join(KINDS)}), workers (1 or more) and options, nothing else")
+    module, name, extra = KINDS[kind]
+    try:
+        cluster = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise InputError(f"{path}: {module} is not installed; `.venv/bin/pip install -e '.[{extra}]'`") from error
+    return cluster, ({"python": sys.executable} if kind == "slurm" else {}) | options, workers
+
+
+def started(path: Path):
+    """The cluster of a file, its workers asked for; a context manager that ends them. Raises InputError."""
+    cluster, options, workers = described(path)
+    submit = cluster.job_cls.submit_command.split()[0] if hasattr(cluster, "job_cls") else ""
+    if submit and not shutil.which(submit):
+        raise InputError(f"{path}: there is no command {submit} here; start the study on a machine that submits jobs")
+    try:
+        return cluster(**{"n_workers": workers} | options)
+    except Exception as error:  # the library's and the queue's own, of many types
+        raise InputError(f"{path}: the cluster cannot be started ({reason(error)}); correct its options") from error
+
+
+def job_script(path: Path) -> str:
+    """The script of one worker's job, as it would be submitted. Raises InputError."""
+    cluster, options, _ = described(path)
+    if not hasattr(cluster, "job_script"):
+        raise InputError(f"{path}: workers of this kind are processes of this machine, without a job script")
+    try:
+        with cluster(**options | {"n_workers": 0}) as idle:
+            return idle.job_script()
+    except Exception as error:
+        raise InputError(f"{path}: the cluster cannot be described ({reason(error)}); correct its options") from error
+
+
+# ---- workers that share no files ---------------------------------------------------------------------------
+
+class Inputs(WorkerPlugin):
+    """Files that each worker gets once, also one that joins later: names and their content.
+
+    They lie in the worker's own folder, which ends with it, below `name`, which tells other files from these.
+    """
+
+    def __init__(self, files: dict[str, bytes]):
+        self.files = files
+        digest = hashlib.sha256(b"".join(name.encode() + hashlib.sha256(files[name]).digest() for name in sorted(files)))
+        self.name = f"iou-study-inputs-{digest.hexdigest()[:16]}"
+
+    def setup(self, worker) -> None:
+        """Writes the files on a worker."""
+        for name, content in self.files.items():
+            path = Path(worker.local_directory) / self.name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self.files = {}
+
+
+def inputs(configs: list[Config]) -> Inputs:
+    """The data and weights files that these runs read, to be sent. Raises InputError if they are missing."""
+    files = {}
+    for name, root in {(config.dataset, config.data) for config in configs if config.data != "synthetic"}:
+        root = data.data_root(root)
+        for container in data.find(name, root):
+            files |= {f"data/{file.relative_to(root).as_posix()}": file.read_bytes() for file in container.files()}
+    for weights in {config.encoder_weights for config in configs}:
+        if (path := PROJECT / Path(weights).expanduser()).is_file():
+            files[f"weights/{path.name}"] = path.read_bytes()
+    return Inputs(files)
+
+
+def execute_apart(config: Config, inputs_name: str, threads: int, timeout: float | None = None
+                  ) -> tuple[dict, dict[str, bytes]]:
+    """`batch.execute` on a worker, in a folder of its own: (outcome, the files of the run's folder)."""
+    own = Path(get_worker().local_directory)
+    here = config if config.data == "synthetic" else replace(config, data=str(own / inputs_name / "data"))
+    weights = own / inputs_name / "weights" / Path(config.encoder_weights).name
+    if weights.is_file():
+        here = replace(here, encoder_weights=str(weights))
+    with tempfile.TemporaryDirectory(dir=own) as study:
+        outcome = batch.execute(here, Path(study), threads, timeout)
+        folder = Path(study) / (batch.FAILED if outcome["error"] else "") / config.run_id
+        return outcome, {file.name: file.read_bytes() for file in folder.glob("*") if file.is_file()}
+
+
+def receive(config: Config, study: Path, replaced: str, outcome: dict, files: dict[str, bytes]) -> dict:
+    """Files a run that a worker sent under `<study>/<run_id>/`, whole or not at all; the outcome, as `batch.execute`.
+
+    The record then names the data and weights of this machine. A run by other code or data than those here is refused.
+    """
+    folder = study / batch.RUNNING / f"{config.run_id}-{uuid.uuid4().hex[:8]}" / config.run_id
+    error = outcome["error"]
+    try:
+        if not error:
+            record = json.loads(files["record.json"])
+            if changed := [part for part, value in key(config)[1].items() if record["key_parts"].get(part) != value]:
+                error = (f"its worker has other {', '.join(changed)} than this machine; "
+                         "give all workers the same version of the project")
+            files["record.json"] = json.dumps(record | {"params": asdict(config)}, indent=1).encode()
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / Path(name).name).write_bytes(content)
+        batch.file_away(folder, study, replaced, error)
+    except OSError as failure:
+        error = error or batch.unwritable(study, failure)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    return outcome | {"error": error}
+
+
+if __name__ == "__main__":
+    try:
+        print(job_script(Path(sys.argv[1])))
+    except IndexError:
+        sys.exit("usage: python -m lib.cluster params/clusters/slurm.yaml")
+    except InputError as problem:
+        sys.exit(f"error: {problem}")
