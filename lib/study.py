@@ -1,4 +1,4 @@
-"""The study of 32 runs: `python -m lib.study plan | run | status | report | publish | rerun | doctor`.
+"""The study of 32 runs: `python -m lib.study plan | run | status | report | check | publish | rerun | doctor`.
 
     python -m lib.study run --profile demo                       # the embedded default, minutes on a laptop
     python -m lib.study run --profile small --data ROOT          # real faces on a CPU
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from lib import InputError, batch, data
 from lib.config import PROJECT, Config, key, key_parts
 from lib.profiles import configurations
-from lib.results import SUPERSEDED, read_run
+from lib.results import SUPERSEDED, read_run, read_study
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
                           ("run", "execute the runs that are not done"),
                           ("status", "how every run stands"),
                           ("report", "execute the analysis and write tables and report.html"),
+                          ("check", "recompute every score from the stored maps"),
                           ("publish", "copy what can be passed on: no pictures of people"),
                           ("rerun", "run a record's run again and compare"),
                           ("doctor", "check this machine, with a remedy for each fault")):
@@ -277,6 +278,11 @@ def main(argv: list[str] | None = None) -> int:
             from lib import report
             print(report.write(study))
             return 0
+        if options.command == "check":
+            from lib import check
+            text, wrong = check.report(read_study(study))
+            print(text)
+            return int(wrong > 0)
         if options.command == "publish":
             from lib import publish
             print(publish.publish(study, Path(options.to).resolve()))
