@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
-.PHONY: setup study test browser lab bench soak fuzz audit lock clean
+.PHONY: setup study test browser lab bench soak fuzz scale audit lock clean
 .DEFAULT_GOAL := study
 
 setup: $(READY)
@@ -46,6 +46,9 @@ fuzz: $(READY)  ## 10,000 bad inputs; each ends in a result or a sentence
 lock:  ## pins what pyproject.toml asks for (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	  --no-emit-find-links --extra test pyproject.toml -o requirements.lock
+
+scale: $(READY)  ## 2,000 runs of a stub notebook on 16 workers: the driver's memory, the cost of a run
+	$(BIN)/python tests/faults/scale.py --runs 2000 --workers 16
 
 audit: $(READY)  ## the locked versions against known vulnerabilities
 	$(BIN)/python -m venv .venv/audit

@@ -26,8 +26,9 @@ IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condi
 STUDIES = ("losses", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
 NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
-        "drawn at random (inference.crossed_t) and the training images as fixed; where splits are random, intervals "
-        "take splits as drawn (stats.nadeau_bengio).")
+        "drawn at random (inference.crossed_t) and the training images as fixed.")
+NOTE_RESAMPLED = ("Every seed has training and test images of its own; 95 % intervals take splits as drawn at random and "
+                  "correct for the images that they share (stats.nadeau_bengio).")
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def conditions_table(study: Study, column: str = "iou", loss: str = "iou", refer
     columns = ["condition", "positive share", "seeds", "images", NAMES[loss], NAMES[reference], "difference", "low",
                "high", "p", f"collapsed: {NAMES[loss]}", f"collapsed: {NAMES[reference]}"]
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]} by condition: {SCORES[column]}", columns, rows,
-                 f"{NOTE} A collapsed run calls every pixel the same. "
+                 f"{_note([study])} A collapsed run calls every pixel the same. "
                  f"{results.data_note(list(study.values()))}")
 
 
@@ -189,7 +190,14 @@ def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = 
             if effect := compare(found, loss, column, reference):
                 rows.append([name, words, len(found), effect.n, effect.difference, effect.low, effect.high, effect.p])
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]}, by score",
-                 ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows, NOTE)
+                 ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows,
+                 _note(studies.values()))
+
+
+def _note(studies):
+    """What the intervals of these studies take as random."""
+    resampled = {condition.is_resampled for study in studies for condition in conditions(study)}
+    return " ".join(note for note, is_there in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled)) if is_there)
 
 
 def best_rates_table(study: Study, reference: str = "bce") -> Table:

@@ -100,7 +100,7 @@ def test_publish_takes_what_can_be_passed_on(tmp_path):
 def test_the_conclusion_has_the_figures_of_the_published_runs():
     text = " ".join((PROJECT / "outputs" / "published" / "CONCLUSION.md").read_text(encoding="utf-8").split())
     studies = {name: results.read_study(PROJECT / "outputs" / "published" / name)
-               for name in ("losses", "parts", "sparsity", "small")}
+               for name in ("losses", "parts", "sparsity", "small", "resampled")}
     assert sum(len(studies[name]) for name in ("losses", "parts", "sparsity")) == 200
 
     def says(effect, pattern, sign=1):
@@ -115,6 +115,15 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(beyond.compare(both, "iou", "iou_tuned"), "the validation part prefers {} ({} to {})")
     says(beyond.compare([found["losses"]["fcresnet"]], "iou", "iou"), "IoU loss is ahead by {} ({} to {}), and Dice")
     says(beyond.compare([found["losses"]["bfcn32s"]], "iou", "iou"), "half an IoU point (+{}, {} to {})")
+    resampled = list(found["resampled"].values())
+    assert len(studies["resampled"]) == 40 and max(run.record["epochs_run"] for run in studies["resampled"].values()) < 100
+    says(beyond.compare(resampled, "iou", "iou_soft"), "IoU′ says {} ({} to {})")
+    says(beyond.compare(resampled, "iou", "iou"), "IoU at 0.5 says {} ({} to {})")
+    says(beyond.compare([found["resampled"]["fcresnet"]], "iou", "iou"), "FCResNet's lead is {} ({} to {})")
+    says(beyond.compare([found["resampled"]["bfcn32s"]], "iou", "iou"), "BFCN-32s's {} ({} to {})")
+    to_iou = [row for row in beyond.losses_table(studies["losses"], reference="iou").rows if row[1] != "IoU"]
+    assert [f"{row[4]:.3f}" for row in to_iou if row[1] == "Jaccard distance"] == ["0.001", "0.004"]
+    assert f"(smallest p {min(row[7] for row in to_iou if row[4] > 0):.2f})" in text
     for share, pattern, sign in ((0.3, "alike (+{}, {} to {})", 1), (0.01, "(by {} at 1 %, {} to {})", -1)):
         says(beyond.compare([found["sparsity"][f"synthetic_share {share:g}"]], "iou", "iou"), pattern, sign)
     says(beyond.compare([found["parts"]["lfw, small, hair"]], "iou", "iou"), "is {} better after BCE ({} to {})", -1)
