@@ -8,6 +8,7 @@ With `--no-shared-files` the data go to every worker once and each finished run 
 import contextlib
 import hashlib
 import importlib.util
+import itertools
 import json
 import logging
 import shutil
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client, LocalCluster, WorkerPlugin, as_completed, get_worker
 from distributed.client import FutureCancelledError
 
@@ -27,6 +29,10 @@ from lib.archives import reason
 from lib.config import PROJECT, Config, key, read_yaml
 
 KINDS = {"slurm": ("dask_jobqueue", "SLURMCluster", "cluster"), "cuda": ("dask_cuda", "LocalCUDACluster", "cuda")}
+
+
+AHEAD = 64  # runs handed out at least, so that workers that join find some
+PATIENCE = {"distributed.comm.timeouts.tcp": "300s", "distributed.comm.timeouts.connect": "120s"}  # on busy machines
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, once
     with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(PATIENCE))
         threads = 1
         if where.scheduler:
             try:
@@ -70,15 +77,30 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
         if importlib.util.find_spec("bokeh"):
             print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
         replaced = {config.run_id: batch.fingerprint(study / config.run_id) for config in configs}
-        if where.shared:
-            futures = {client.submit(batch.execute, config, study, threads, timeout, replaced[config.run_id], pure=False,
-                                     retries=1): config for config in configs}
-        else:
+        if not where.shared:
             client.register_plugin(sent := inputs(configs))
-            futures = {client.submit(execute_apart, config, sent.name, threads, timeout, pure=False, retries=1): config
-                       for config in configs}
-        for future in as_completed(list(futures)):
-            config = futures.pop(future)
+
+        def submit(config):
+            if where.shared:
+                task = (batch.execute, config, study, threads, timeout, replaced[config.run_id])
+            else:
+                task = (execute_apart, config, sent.name, threads, timeout)
+            return client.submit(*task, pure=False, retries=1)
+
+        waiting, running, completed = iter(configs), {}, as_completed()
+
+        def go_on():
+            """Hands out runs, some more than there are workers: thousands at once would keep the driver busy."""
+            ahead = AHEAD
+            with contextlib.suppress(OSError):  # the scheduler is gone, which the runs that wait will say
+                ahead = max(AHEAD, 2 * sum(client.nthreads().values()))
+            for config in itertools.islice(waiting, max(0, ahead - len(running))):
+                running[future := submit(config)] = config
+                completed.add(future)
+
+        go_on()
+        for future in completed:
+            config = running.pop(future)
             try:
                 outcome = future.result()
                 if not where.shared:
@@ -90,6 +112,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
                 outcome = {"run_id": config.run_id, "seconds": 0.0,
                            "error": f"{type(failure).__name__}: {reason(failure)}"}
             done(outcome)
+            go_on()
 
 
 # ---- clusters ----------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def main() -> int:
     print(f"{found['done']} of {options.runs} runs on {options.workers} workers and {os.cpu_count()} cores in {before[1]:.0f} s; "
           f"{found['processor']:.2f} s of processor time a run for kernel, papermill, Dask and files")
     if found["status"]:
-        print(f"the driver ended with status {found['status']}:", *found["printed"][-20:], sep="\n")
+        print(f"the driver ended with status {found['status']}:", *found["printed"][-200:], sep="\n")
     return int(found["done"] != options.runs or found["status"] != 0)
 
 
