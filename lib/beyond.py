@@ -197,7 +197,7 @@ def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = 
 def _note(studies):
     """What the intervals of these studies take as random."""
     resampled = {condition.is_resampled for study in studies for condition in conditions(study)}
-    return " ".join(note for note, is_there in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled)) if is_there)
+    return " ".join(note for note, kind in ((NOTE, False), (NOTE_RESAMPLED, True)) if kind in resampled)
 
 
 def best_rates_table(study: Study, reference: str = "bce") -> Table:

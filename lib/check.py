@@ -1,7 +1,7 @@
 """Recomputes every score of a study's records from the stored probability maps: `python -m lib.study check`.
 
-The formulas are written out anew, in float64 and with scipy, and share no code with `metrics` and `calibration`. The maps
-are rounded to 8 bits, so that IoU' has bounds here, the lowest and highest that maps rounded to these can have.
+The formulas are written out anew, in float64 and with scipy, and share no code with `metrics` and `calibration`. Maps are
+rounded to 8 bits, so that IoU' has bounds here, the lowest and highest that maps rounded to these can have.
 """
 
 from dataclasses import dataclass

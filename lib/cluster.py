@@ -1,4 +1,4 @@
-"""Distributes the runs of a study over Dask workers: processes of this machine, a cluster, or machines that share no files.
+"""Distributes the runs of a study over Dask workers: of this machine, of a cluster, or of machines that share no files.
 
     python -m lib.cluster params/clusters/slurm.yaml      # the job script that each worker's job would have
 
@@ -29,8 +29,6 @@ from lib.archives import reason
 from lib.config import PROJECT, Config, key, read_yaml
 
 KINDS = {"slurm": ("dask_jobqueue", "SLURMCluster", "cluster"), "cuda": ("dask_cuda", "LocalCUDACluster", "cuda")}
-
-
 AHEAD = 64  # runs handed out at least, so that workers that join find some
 PATIENCE = {"distributed.comm.timeouts.tcp": "300s", "distributed.comm.timeouts.connect": "120s"}  # on busy machines
 

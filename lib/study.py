@@ -169,7 +169,7 @@ def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool 
     except OSError as error:
         raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
     with lock:
-        if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work here: these are remains of runs that were cut off
+        if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work: remains of other drivers
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
         planned = plan(configs, study, any_code)
         todo = [p.config for p in planned if force or p.state != "done"]
