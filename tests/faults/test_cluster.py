@@ -74,7 +74,7 @@ def test_slurms_queue(stubs, tmp_path):
     """`sbatch` and `scancel` are scripts that start the job at once and end it: the study runs on two such jobs."""
     stub, tools = stubs("project"), tmp_path / "bin"
     tools.mkdir()
-    for name, script in (("sbatch", 'setsid bash "$1" >/dev/null 2>&1 & echo "Submitted batch job $!"'),
+    for name, script in (("sbatch", 'job=$(cat "$1"); setsid bash -c "$job" >/dev/null 2>&1 & echo "Submitted batch job $!"'),
                          ("scancel", 'for job; do kill -- "-$job"; done')):
         (tools / name).write_text(f"#!/bin/bash\n{script}\n")
         (tools / name).chmod(0o755)
