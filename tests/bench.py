@@ -1,170 +1,149 @@
-"""Performance tables, printed and written to outputs/bench/: each row compares two ways in turn, in one process.
+"""The benchmark: tables of what the study costs against other ways, with the ratios that are wanted.
 
-`python tests/bench.py` (or `make bench`); times are medians of several turns with their spread (max - min).
+`python tests/bench.py` (or `make bench`) prints the table and writes `<backend>.csv`, `environment.json`,
+`growth.csv` and `growth.png` to outputs/bench/. `--only WORD` runs the rows whose name has that word, `--quick`
+takes one turn and small sizes; what they measure goes to outputs/bench/trial/. Times are medians of several
+turns, in turn with what they are compared with, in one process, with their spread (max - min). Rows against
+torch, segmentation_models_pytorch and MONAI need `pip install -e '.[peers]'`.
 """
 
+import argparse
 import csv
+import json
 import os
 import platform
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
+from unittest import mock
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from bench_timing import MISSING, MODELS, Row, Timing  # first: it imports torch before TensorFlow
+
 import keras
-import numpy as np
-from keras import ops
 
-from lib import losses, models, profiles, training
-from lib.config import PROJECT, resolve
+import bench_batch
+import bench_data
+import bench_growth
+import bench_peers
+import bench_training
+from lib import batch, training
+from lib.config import PROJECT
 
-
-def compare(ours, theirs, turns=5):
-    """Seconds of both, in turn after one warm-up each: (median, spread) of ours, then of theirs."""
-    times = {ours: [], theirs: []}
-    for way in times:
-        way()
-    for _ in range(turns):
-        for way, seconds in times.items():
-            start = time.perf_counter()
-            way()
-            seconds.append(time.perf_counter() - start)
-    return [figure for seconds in times.values() for figure in (statistics.median(seconds), max(seconds) - min(seconds))]
-
-
-def step(layer, x):
-    """A function that runs `layer` forward and backward on x, compiled as in training."""
-    network = keras.Sequential([keras.Input(x.shape[1:]), layer])
-    network.compile(keras.optimizers.SGD(0.0), "mse")
-    y = np.zeros((len(x), *network.output_shape[1:]), "float32")
-    return lambda: network.train_on_batch(x, y)
-
-
-def upsampling(size, stride, batch):
-    x = np.random.default_rng(0).normal(size=(batch, size // stride, size // stride, 1)).astype("float32")
-    return compare(step(models.Upsampling(stride), x),
-                   step(keras.layers.Conv2DTranspose(1, 2 * stride, strides=stride, padding="same"), x))
+BENCH = [  # name, function from `quick` to rows
+    ("up-sampling by 32", bench_training.upsampling),
+    *((f"training epoch, {name}", lambda quick, model=model: bench_training.epoch(model, quick))
+      for model, name in MODELS.items()),
+    ("share of the peak", bench_training.peak),
+    ("IoU loss, value and gradient", bench_peers.loss),
+    ("decoding LFW, reading epochs", bench_data.reading),
+    ("predicting masks", bench_peers.predicting),
+    ("how the cost grows: images", bench_growth.by_images),
+    ("how the cost grows: image size", bench_growth.by_image_size),
+    ("how the cost grows: seeds, workers", bench_growth.by_seeds_and_workers),
+    ("runs by the batch, start-up and bookkeeping", bench_batch.four_runs),
+    ("memory", bench_batch.memory),
+]
+COLUMNS = ("what", "against", "unit", "ours", "ours_spread", "theirs", "theirs_spread", "ratio", "wanted", "verdict",
+           "note")
 
 
-def epoch(model):
-    """Seconds of an epoch on cached features and of the same epoch with the frozen part run every time."""
-    config = resolve({"model": model, "synthetic_images": 100, "epochs": 1, "patience": 5})
-    task = training.load_task(config)
-    def way(cache):
-        network, chosen = training.build(config), replace(config, cache_features=cache, epochs=3)
-        ends = []
-        training.fit(chosen, network, task, [keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda *_: ends.append(time.perf_counter()))])
-        return [later - earlier for earlier, later in zip(ends, ends[1:])]  # without the first, which compiles
-    pairs = [(way(True), way(False)) for _ in range(2)]
-    return [figure for way in zip(*pairs) for seconds in [sum(way, [])]
-            for figure in (statistics.median(seconds), max(seconds) - min(seconds))]
+def environment() -> dict:
+    """What the figures depend on: machine, versions, commit, load at the start."""
+    def first_line(*command):
+        if not shutil.which(command[0]):
+            return None
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+        return done.stdout.strip().partition("\n")[0] or None
 
-
-def loss():
-    """Value of IoU loss against Keras' binary cross-entropy from logits, 100 images at 224 px."""
-    rng = np.random.default_rng(0)
-    t = ops.convert_to_tensor(rng.integers(0, 2, (100, 224, 224, 1)), "float32")
-    z = ops.convert_to_tensor(rng.normal(size=t.shape), "float32")
-    reference = keras.losses.BinaryCrossentropy(from_logits=True)
-    iou = losses.IoULoss()
-    return compare(lambda: ops.convert_to_numpy(iou(t, z)), lambda: ops.convert_to_numpy(reference(t, z)))
-
-
-def batch(turns=3):
-    """Four runs of the demo by the batch, and by the papermill command line one after the other; caches are filled."""
-    configs = profiles.configurations("demo", only="bfcn32s-*-big-nohair-*")
-    with tempfile.TemporaryDirectory() as folder:
-        def ours(number):
-            subprocess.run([sys.executable, "-m", "lib.study", "run", "--only", "bfcn32s-*-big-nohair-*", "--out",
-                            f"{folder}/ours{number}"], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
-
-        def theirs(number):
-            for config in configs:
-                subprocess.run([sys.executable, "-m", "papermill", "notebooks/train.ipynb", f"{folder}/out.ipynb", "-f",
-                                "params/profiles/demo.yaml", "-f", f"params/{config.run_id}.yaml", "-p", "out_dir",
-                                f"{folder}/theirs{number}"], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-
-        ours("-first")
-        times = {ours: [], theirs: []}
-        for turn in range(turns):
-            for way, seconds in times.items():
-                start = time.perf_counter()
-                way(turn)
-                seconds.append(time.perf_counter() - start)
-        return [figure for seconds in times.values()
-                for figure in (statistics.median(seconds), max(seconds) - min(seconds))]
-
-
-MEMORY = """
-import sys
-import keras, numpy as np
-from pathlib import Path
-from lib import data, training
-from lib.config import resolve
-
-n, folder = int(sys.argv[1]), Path(sys.argv[2])
-config = resolve({"epochs": 2, "image_size": 64})
-images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (n, 64, 64, 3))
-labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (n, 64, 64))
-labels[:, 16:48, 16:48] = 1
-faces = data.Dataset("lfw", images, labels, tuple(f"{i:05}" for i in range(n)), f"bench{n}", "bench", False, "bench")
-task = training.Task(faces, data.split(n, "lfw", "big"), False)
-seen = []
-def look(*_):
-    status = Path("/proc/self/status").read_text()
-    seen.append(int(status.split("RssAnon:")[1].split()[0]) / 1024)
-training.fit(config, training.build(config), task, [keras.callbacks.LambdaCallback(on_epoch_end=look)])
-print(max(seen))
-"""
-
-
-def memory():
-    """Private memory of a training process in MiB on 200, 800 and 3200 synthetic images: [(images, MiB), ...]."""
-    found = []
-    for images in (200, 800, 3200):
-        with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([sys.executable, "-c", MEMORY, str(images), folder], cwd=PROJECT, check=True, text=True,
-                                  capture_output=True, env=os.environ | {"IOU_STUDY_CACHE": folder})
-            found.append((images, float(done.stdout.split()[-1])))
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines()
+             if line.startswith("model name")] if cpuinfo.is_file() else []
+    found = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "system": platform.platform(),
+             "cpu": names[0] if names else platform.processor() or platform.machine(), "cores": batch.cores(),
+             "gpu": first_line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
+             "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+             "commit": first_line("git", "describe", "--always", "--dirty"), **training.versions()}
+    for package in ("tensorflow", "jax", "torch", "segmentation-models-pytorch", "monai"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
     return found
 
 
-ROWS = [
-    ("up-sampling by 32, 96 px, batch 20, step", "Conv2DTranspose", lambda: upsampling(96, 32, 20)),
-    ("up-sampling by 32, 192 px, batch 20, step", "Conv2DTranspose", lambda: upsampling(192, 32, 20)),
-    ("epoch, BFCN-32s, demo size", "frozen part not cached", lambda: epoch("bfcn32s")),
-    ("epoch, FCResNet, demo size", "frozen part not cached", lambda: epoch("fcresnet")),
-    ("IoU loss, value, 100 images of 224 px", "Keras' BCE from logits", loss),
-    ("four runs, batch on all cores", "a loop of papermill's CLI", batch),
-]
+def figure(timing: Timing | None, unit: str) -> str:
+    """A median and half its spread, in text: "12.3 ms ±0.4"."""
+    if timing is None:
+        return "-"
+    scale, unit = (1e3, "ms") if unit == "s" and timing.median < 1 else (1, unit)
+    return f"{scale * timing.median:.1f} {unit} ±{scale * timing.spread / 2:.1f}"
 
 
-def main():
-    print(f"Keras {keras.__version__} on {keras.backend.backend()}, Python {platform.python_version()}, "
-          f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}")
-    print(f"{'what':44}{'against':26}{'ours, ms':>16}{'theirs, ms':>18}{'ratio':>8}")
-    table = [("what", "against", "ours_s", "ours_spread_s", "theirs_s", "theirs_spread_s", "ratio")]
-    for what, against, measure in ROWS:
-        ours, ours_spread, theirs, theirs_spread = measure()
-        print(f"{what:44}{against:26}{1e3 * ours:9.1f} ±{500 * ours_spread:5.1f}{1e3 * theirs:11.1f} "
-              f"±{500 * theirs_spread:5.1f}{theirs / ours:8.2f}", flush=True)
-        table.append((what, against, ours, ours_spread, theirs, theirs_spread, theirs / ours))
-    sizes = memory() if sys.platform == "linux" else []
-    print("private memory of a training process: " + ", ".join(f"{images} images {mib:.0f} MiB" for images, mib in sizes))
-    table += [(f"private memory, {images} images, MiB", "", mib, "", "", "", "") for images, mib in sizes]
-    path = PROJECT / "outputs" / "bench" / f"{keras.backend.backend()}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, newline="") as file:
+def line(row: Row) -> str:
+    """A row as text, its note on a line of its own."""
+    if row.note == MISSING:
+        return f"{row.what:66}{row.against:38}{MISSING}"
+    wanted = "" if row.wanted is None else f"{row.wanted:g}"
+    text = (f"{row.what:66}{row.against:38}{figure(row.ours, row.unit):>18}{figure(row.theirs, row.unit):>18}"
+            f"{row.ratio:8.2f}{wanted:>8}  {row.verdict if row.verdict == 'miss' else ''}").rstrip()
+    return f"{text}\n    {row.note}" if row.note else text
+
+
+def record(row: Row) -> list:
+    """A row as values of `COLUMNS`; empty where there is none."""
+    figures = [value for timing in (row.ours, row.theirs)
+               for value in ((timing.median, timing.spread) if timing else ("", ""))]
+    return [row.what, row.against, row.unit, *figures, "" if row.ratio is None else row.ratio,
+            "" if row.wanted is None else row.wanted, row.verdict, row.note]
+
+
+def write(path: Path, table: list) -> None:
+    """Writes a CSV file in one step."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(table)
+    os.chmod(file.name, 0o644)
     Path(file.name).replace(path)
-    print(f"written to {path}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests/bench.py", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--only", default="", metavar="WORD", help="rows whose name has this word")
+    parser.add_argument("--quick", action="store_true", help="one turn, small sizes: to see that it works")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: outputs/bench, or its trial/)")
+    options = parser.parse_args(argv)
+    chosen = [(name, measure) for name, measure in BENCH if options.only.lower() in name.lower()]
+    if not chosen:
+        names = "; ".join(name for name, _ in BENCH)
+        parser.error(f"--only: no row has {options.only!r} in its name; there are {names}")
+    whole = not (options.only or options.quick)
+    out = options.out or PROJECT / "outputs" / "bench" / ("" if whole else "trial")
+    out.mkdir(parents=True, exist_ok=True)
+    about, start, rows = environment(), time.perf_counter(), []
+    print("\n".join(f"{name}: {value}" for name, value in about.items() if value is not None))
+    print(f"\n{'what':66}{'against':38}{'ours':>18}{'theirs':>18}{'ratio':>8}{'wanted':>8}", flush=True)
+    with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, IOU_STUDY_CACHE=cache):
+        for name, measure in chosen:
+            begun = time.perf_counter()
+            found = measure(options.quick)
+            rows += found
+            print("\n".join(map(line, found)), flush=True)
+            print(f"    [{name}: {time.perf_counter() - begun:.0f} s]", flush=True)
+    write(out / f"{keras.backend.backend()}.csv", [COLUMNS, *map(record, rows)])
+    about |= {"quick": options.quick, "only": options.only, "seconds": round(time.perf_counter() - start)}
+    (out / "environment.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    if growing := [row for row in rows if row.points]:
+        write(out / "growth.csv", [("what", "x", "seconds", "linear_seconds"), *(
+            (row.what, x, seconds, row.points[0][1] * x / row.points[0][0])
+            for row in growing for x, seconds in row.points)])
+        bench_growth.draw(growing).savefig(out / "growth.png", dpi=120)
+    missed = sum(row.verdict == "miss" for row in rows)
+    wanted = sum(row.verdict != "" for row in rows)
+    print(f"\n{wanted - missed} of {wanted} wanted ratios reached, {about['seconds']} s; written to {out}")
     return 0
 
 
