@@ -83,12 +83,13 @@ def soft_bounds(t: np.ndarray, p: np.ndarray) -> tuple[float, float]:
 
 
 def report(study: Study) -> tuple[str, int]:
-    """A line for each score that disagrees and one that sums up; the number of those scores."""
+    """A line for each score that disagrees and each run that cannot be read, and one that sums up; how many they are."""
     checked = [each for run in study.values() for each in check(run)]
     wrong = [each for each in checked if not each.agrees]
-    lines = [f"{each.run_id}: {each.score} is {each.recorded:.6f} in the record and {each.low:.6f}"
+    lines = [*study.problems]
+    lines += [f"{each.run_id}: {each.score} is {each.recorded:.6f} in the record and {each.low:.6f}"
              + f" to {each.high:.6f}" * bool(each.high > each.low) + " from its maps" for each in wrong]
     exact = max(abs(each.recorded - each.low) for each in checked if each.low == each.high)
     lines.append(f"{len(checked)} scores of {len(study)} runs recomputed from their maps: {len(wrong)} disagree; largest "
                  f"difference {exact:.1g}, that of IoU' apart, which 8 bits give bounds only")
-    return "\n".join(lines), len(wrong)
+    return "\n".join(lines), len(study.problems) + len(wrong)

@@ -77,6 +77,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
         replaced = {config.run_id: batch.fingerprint(study / config.run_id) for config in configs}
         if not where.shared:
             client.register_plugin(sent := inputs(configs))
+            expected = {config.run_id: key(config)[1] for config in configs}
 
         def submit(config):
             if where.shared:
@@ -102,7 +103,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
             try:
                 outcome = future.result()
                 if not where.shared:
-                    outcome = receive(config, study, replaced[config.run_id], *outcome)
+                    outcome = receive(config, study, expected[config.run_id], replaced[config.run_id], *outcome)
             except FutureCancelledError as failure:
                 raise InputError(f"--scheduler: the connection to {where.scheduler or 'the cluster'} was lost; "
                                  "finished runs are kept, the same command goes on from here") from failure
@@ -185,41 +186,47 @@ class Inputs(WorkerPlugin):
 def inputs(configs: list[Config]) -> Inputs:
     """The data and weights files that these runs read, to be sent. Raises InputError if they are missing."""
     files = {}
-    for name, root in {(config.dataset, config.data) for config in configs if config.data != "synthetic"}:
-        root = data.data_root(root)
+    for name, given in {(config.dataset, config.data) for config in configs if config.data != "synthetic"}:
+        root = data.data_root(given)
         for container in data.find(name, root):
-            files |= {f"data/{file.relative_to(root).as_posix()}": file.read_bytes() for file in container.files()}
+            files |= {f"{sent_as(given)}/{file.relative_to(root).as_posix()}": file.read_bytes()
+                      for file in container.files()}
     for weights in {config.encoder_weights for config in configs}:
         if (path := PROJECT / Path(weights).expanduser()).is_file():
-            files[f"weights/{path.name}"] = path.read_bytes()
+            files[sent_as(weights)] = path.read_bytes()
     return Inputs(files)
+
+
+def sent_as(given: str) -> str:
+    """The name that a data root or weights file goes by on workers: one for each path, its ending kept."""
+    return hashlib.sha256(given.encode()).hexdigest()[:16] + "".join(Path(given).suffixes[-2:])
 
 
 def execute_apart(config: Config, inputs_name: str, threads: int, timeout: float | None = None
                   ) -> tuple[dict, dict[str, bytes]]:
     """`batch.execute` on a worker, in a folder of its own: (outcome, the files of the run's folder)."""
     own = Path(get_worker().local_directory)
-    here = config if config.data == "synthetic" else replace(config, data=str(own / inputs_name / "data"))
-    weights = own / inputs_name / "weights" / Path(config.encoder_weights).name
-    if weights.is_file():
-        here = replace(here, encoder_weights=str(weights))
+    sent = {name: own / inputs_name / sent_as(getattr(config, name)) for name in ("data", "encoder_weights")}
+    here = replace(config, **{name: str(path) for name, path in sent.items() if path.exists()})
     with tempfile.TemporaryDirectory(dir=own) as study:
         outcome = batch.execute(here, Path(study), threads, timeout)
         folder = Path(study) / (batch.FAILED if outcome["error"] else "") / config.run_id
         return outcome, {file.name: file.read_bytes() for file in folder.glob("*") if file.is_file()}
 
 
-def receive(config: Config, study: Path, replaced: str, outcome: dict, files: dict[str, bytes]) -> dict:
+def receive(config: Config, study: Path, expected: dict[str, str], replaced: str, outcome: dict,
+            files: dict[str, bytes]) -> dict:
     """Files a run that a worker sent under `<study>/<run_id>/`, whole or not at all; the outcome, as `batch.execute`.
 
-    The record then names the data and weights of this machine. A run by other code or data than those here is refused.
+    The record then names the data and weights of this machine. A run whose key has other parts than `expected`, those
+    of this machine, was made by other code or data and is refused.
     """
     folder = study / batch.RUNNING / f"{config.run_id}-{uuid.uuid4().hex[:8]}" / config.run_id
     error = outcome["error"]
     try:
         if not error:
             record = json.loads(files["record.json"])
-            if changed := [part for part, value in key(config)[1].items() if record["key_parts"].get(part) != value]:
+            if changed := [part for part, value in expected.items() if record["key_parts"].get(part) != value]:
                 error = (f"its worker has other {', '.join(changed)} than this machine; "
                          "give all workers the same version of the project")
             files["record.json"] = json.dumps(record | {"params": asdict(config)}, indent=1).encode()

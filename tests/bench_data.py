@@ -10,9 +10,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from bench_timing import MISSING, Row, compare, installed
 from PIL import Image
+
+try:
+    import tensorflow as tf
+except ImportError:  # on another backend
+    tf = None
 
 from lib import data, models, synthetic, training
 
@@ -107,18 +111,21 @@ def reading(quick):
         def decode():
             return data.load("lfw", size, root, Path(folder) / f"cache{next(numbers)}")
 
-        faces, decoded = decode(), tf_data(root, size)
-        check_same(faces, decoded)
+        faces = decode()
         task = training.Task(faces, data.split(count, "lfw", "big"), False)
         batches = training.Batches(task, slice(0, count), "bfcn32s", None, BATCH, seed=0)
-        directory = keras_directory(root, size)
-        once = {"tf.data": through(decoded.batch(BATCH).prefetch(tf.data.AUTOTUNE)),
-                "image_dataset_from_directory": through(directory)}
-        each = {"tf.data": through(of_batches(decoded)),
-                "tf.data, cached in memory": through(of_batches(decoded.cache())),
-                "image_dataset_from_directory": through(directory.map(lambda images: images[..., ::-1] - MEAN).prefetch(
-                    tf.data.AUTOTUNE))}
+        once = dict.fromkeys(("tf.data", "image_dataset_from_directory", "DataLoader, 2 workers"))
+        each = dict.fromkeys(("tf.data", "tf.data, cached in memory", *list(once)[1:]))
         notes = {"image_dataset_from_directory": "its images alone: it cannot read the labels"}
+        if tf:
+            decoded, directory = tf_data(root, size), keras_directory(root, size)
+            check_same(faces, decoded)
+            once |= {"tf.data": through(decoded.batch(BATCH).prefetch(tf.data.AUTOTUNE)),
+                     "image_dataset_from_directory": through(directory)}
+            each |= {"tf.data": through(of_batches(decoded)),
+                     "tf.data, cached in memory": through(of_batches(decoded.cache())),
+                     "image_dataset_from_directory": through(
+                         directory.map(lambda images: images[..., ::-1] - MEAN).prefetch(tf.data.AUTOTUNE))}
         if installed("torch"):
             check_same(faces, Pictures(root, size))
             once["DataLoader, 2 workers"] = through(torch_loader(root, size, stacked))
@@ -128,10 +135,12 @@ def reading(quick):
                 (f"decoding {count} images of LFW into the cache", decode, once, 2.0),
                 (f"reading an epoch of {count} images of {size} px", lambda: [batches[i] for i in range(len(batches))],
                  each, 1.0)):
-            own, *others = compare(ours, *theirs.values(), quick=quick, turns=4)
-            rows += [Row(what, against, own, other, wanted, "; ".join(filter(None, (
-                f"{count / own.median:.0f} images/s against {count / other.median:.0f}", notes.get(against)))))
-                for against, other in zip(theirs, others)]
-            if not installed("torch"):
-                rows.append(Row(what, "DataLoader, 2 workers", own, None, wanted, MISSING))
+            there = [way for way in theirs.values() if way]
+            own, *others = compare(ours, *there, quick=quick, turns=4)
+            others = iter(others)
+            for against, way in theirs.items():
+                other = next(others) if way else None
+                rows.append(Row(what, against, own, other, wanted, "; ".join(filter(None, (
+                    f"{count / own.median:.0f} images/s against {count / other.median:.0f}", notes.get(against))))
+                    if other else MISSING))
     return rows

@@ -47,6 +47,14 @@ def test_maps_that_were_changed_are_found(copied):
     assert check.report(results.read_study(copied))[1] == 7
 
 
+def test_a_run_that_cannot_be_read_is_no_agreement(copied, capsys):
+    shutil.copytree(copied / RUN, copied / (other := RUN.replace("bce", "iou")))
+    (copied / other / "record.json").write_text("{")
+    assert study.main(["check", "--out", str(copied)]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert other in first and last.startswith("7 scores of 1 runs recomputed from their maps: 0 disagree")
+
+
 def test_the_formulas_by_hand():
     t = np.array([[[1, 1], [0, 0]], [[0, 0], [0, 0]]], bool)
     p = np.array([[[1, 0], [1, 0]], [[0, 0], [0, 0]]], bool)
