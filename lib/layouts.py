@@ -27,7 +27,7 @@ from lib.archives import Container, reason
 
 BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; from BROWS on in HELEN only
 MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one picture; larger ones are refused before they are decoded
-LFW_COLOURS = {0xFF0000: HAIR, 0x00FF00: FACE, 0x0000FF: BACKGROUND}  # 0xRRGGBB -> label
+LFW_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))  # hair, face, background
 HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
 HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
 
@@ -168,17 +168,16 @@ def _shrink(labels: np.ndarray, size: int) -> np.ndarray:
 def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """A coloured part label's bytes -> ((size, size) uint8 labels, original (width, height)). Raises
     InputError for a colour other than pure red (hair), green (face) and blue (background)."""
-    rgb = np.asarray(_picture(name, data).convert("RGB")).astype(np.uint32)  # (h, w, 3)
-    codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]  # (h, w), 0xRRGGBB
-    labels = np.full(codes.shape, 255, np.uint8)
-    for colour, label in LFW_COLOURS.items():
-        labels[codes == colour] = label
-    if (labels == 255).any():
-        row, column = np.argwhere(labels == 255)[0]
+    picture = _picture(name, data).convert("RGB")
+    found = picture.getcolors(len(LFW_COLOURS))  # (count, colour) of each, None for more colours
+    if found is None or any(colour not in LFW_COLOURS for _, colour in found):
+        rgb = np.asarray(picture)
+        row, column = np.argwhere((rgb[..., None, :] != LFW_COLOURS).any(-1).all(-1))[0]
         colour = tuple(int(channel) for channel in rgb[row, column])
         raise InputError(f"{name}: the colour {colour} at row {row}, column {column} is no label, only "
                          "pure red (hair), green (face) and blue (background) are: get the file again")
-    return _shrink(labels, size), (codes.shape[1], codes.shape[0])
+    rgb = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))  # never a mixture
+    return rgb[..., 0] & HAIR | rgb[..., 1] & FACE, picture.size
 
 
 def decode_helen(picture: Picture, members: list[tuple[str, bytes]],
