@@ -40,10 +40,11 @@ def bilinear_kernel(stride):
 class Upsampling(keras.layers.Layer):
     """`Conv2DTranspose(1, 2 stride, strides=stride, padding="same")` on a single map, as one matrix product.
 
-    With a kernel of twice the stride, each block of stride x stride outputs depends on 2 x 2 inputs: the layer is
-    (pixels, 4) times (4, stride^2), a rearrangement into blocks and a crop. The numbers are those of the transposed
-    convolution, its weights too (`kernel`, `bias`, same shapes); unlike it, this runs everywhere: at 224 px the
-    gradient of the transposed convolution aborts TensorFlow on CPUs. Starts as bilinear interpolation.
+    With a kernel of twice the stride, the `stride` rows of outputs at an input row depend on that row and its two
+    neighbours: the layer is (rows, 3 w) times (3 w, stride x stride w), whose result is the image as it lies in
+    memory. The numbers are those of the transposed convolution, its weights too (`kernel`, `bias`, same shapes);
+    unlike it, this runs everywhere: at 224 px the gradient of the transposed convolution aborts TensorFlow on CPUs.
+    Starts as bilinear interpolation.
 
     Input (batch, h, w, 1), output (batch, stride h, stride w, 1), in the layer's dtype.
     """
@@ -62,16 +63,15 @@ class Upsampling(keras.layers.Layer):
 
     def call(self, inputs):
         s, (height, width) = self.stride, inputs.shape[1:3]
-        x = ops.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))  # (B, h+2, w+2, 1)
-        # Block (i, j) of the uncropped output sees inputs (i, j), (i, j-1), (i-1, j) and (i-1, j-1).
-        neighbours = ops.concatenate([x[:, a:a + height + 1, b:b + width + 1] for a in (1, 0) for b in (1, 0)], -1)
-        kernel = ops.reshape(self.kernel, (2, s, 2, s))
-        kernel = ops.reshape(ops.transpose(kernel, (0, 2, 1, 3)), (4, s * s))
-        blocks = ops.matmul(neighbours, kernel)  # (B, h+1, w+1, s*s)
-        blocks = ops.reshape(blocks, (-1, height + 1, width + 1, s, s))
-        image = ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4)), (-1, (height + 1) * s, (width + 1) * s, 1))
-        crop = s // 2
-        return image[:, crop:crop + height * s, crop:crop + width * s] + self.bias
+        # Output row y of block j is at y + s (d + 1) of the padded kernel, for the input row j - d, d in -1, 0, 1.
+        kernel = ops.pad(self.kernel[:, :, 0, 0], ((s - s // 2, s // 2),) * 2)
+        kernel = ops.reshape(kernel, (3, s, 3, s))
+        columns = np.stack([np.eye(width, k=e) for e in (-1, 0, 1)])  # [e, i, j] is 1 where j - e = i
+        matrix = ops.einsum("dyex,eij->diyjx", kernel, ops.cast(columns, kernel.dtype))
+        matrix = ops.reshape(matrix, (3 * width, s * width * s))
+        rows = ops.pad(inputs[..., 0], ((0, 0), (1, 1), (0, 0)))  # (B, h+2, w)
+        rows = ops.concatenate([rows[:, a:a + height] for a in (2, 1, 0)], -1)  # (B, h, 3w)
+        return ops.reshape(ops.matmul(rows, matrix), (-1, height * s, width * s, 1)) + self.bias
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape

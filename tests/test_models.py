@@ -45,7 +45,7 @@ def applied(layer):
     return lambda x, kernel, bias: layer.stateless_call([kernel, bias], [], x)[0]
 
 
-@pytest.mark.parametrize("stride, n", [(32, 3), (4, 5), (8, 7)])
+@pytest.mark.parametrize("stride, n", [(32, 3), (4, 5), (8, 7), (3, 4)])
 def test_upsampling_equals_the_transposed_convolution(stride, n):
     """In value and in the gradients of input, kernel and bias, with the same weights."""
     rng = np.random.default_rng(stride)

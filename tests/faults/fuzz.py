@@ -104,6 +104,21 @@ def damaged(*contents: bytes):
     return changed | changed | st.binary(max_size=64)
 
 
+# ---- memory ------------------------------------------------------------------------------------------------
+
+def forget_peak() -> None:
+    """Starts the peak of this process's memory anew, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> float:
+    """The most memory that this process held at once since `forget_peak`, or since its start, in MB."""
+    try:
+        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    except OSError:  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**(2 if sys.platform == "darwin" else 1)
+
 
 # ---- cases -------------------------------------------------------------------------------------------------
 
@@ -112,7 +127,8 @@ def try_case(reader: Reader, case, outcome: Outcome, place: Path) -> None:
     folder = place / "case"
     folder.mkdir()
     os.environ["IOU_STUDY_CACHE"] = str(folder / "cache")
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    forget_peak()
+    memory, start = peak(), time.perf_counter()
     fault, refused = None, False
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
@@ -129,7 +145,7 @@ def try_case(reader: Reader, case, outcome: Outcome, place: Path) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     seconds = time.perf_counter() - start
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
+    grown = peak() - memory
     if grown > MEGABYTES:
         fault = f"{grown:.0f} MB of memory"
     shutil.rmtree(folder, ignore_errors=True)
