@@ -39,13 +39,14 @@ BENCH = [  # name, function from `quick` to rows
     *((f"training epoch, {name}", lambda quick, model=model: bench_training.epoch(model, quick))
       for model, name in MODELS.items()),
     ("share of the peak", bench_training.peak),
+    ("the whole paper profile", bench_training.paper_profile),
     ("IoU loss, value and gradient", bench_peers.loss),
     ("decoding LFW, reading epochs", bench_data.reading),
     ("predicting masks", bench_peers.predicting),
     ("how the cost grows: images", bench_growth.by_images),
     ("how the cost grows: image size", bench_growth.by_image_size),
     ("how the cost grows: seeds, workers", bench_growth.by_seeds_and_workers),
-    ("runs by the batch, start-up and bookkeeping", bench_batch.four_runs),
+    ("runs by the batch, start-up and bookkeeping", bench_batch.all_runs),
     ("memory", bench_batch.memory),
 ]
 COLUMNS = ("what", "against", "unit", "ours", "ours_spread", "theirs", "theirs_spread", "ratio", "wanted", "verdict",

@@ -8,7 +8,7 @@ import numpy as np
 from bench_timing import MODELS, Row, Timing, compare, epochs, made_up_task, on_gpu, sized
 from keras import ops
 
-from lib import metrics, models, networks, training
+from lib import metrics, models, networks, paper, training
 
 
 def step(network, x, y, loss="mse"):
@@ -152,3 +152,53 @@ def peak(quick):
         keras.backend.clear_session()
         del trained, head
     return rows
+
+
+# ---- the paper's study -------------------------------------------------------------------------------------
+
+H200 = 989e12  # operations a second of dense bfloat16 products, by its maker's data sheet
+
+
+def paper_profile(quick):
+    """The 32 runs at full size, extrapolated from steps measured here: the paper's epochs, and `patience` more.
+
+    An epoch trains on cached features and scores the validation part; the features of a data set are taken once for
+    each network. Loading, drawing and start-up are not counted.
+    """
+    batch, total, work = 100 if on_gpu() else 2 if quick else 10, 0.0, 0.0
+    spread = 0.0
+    for model, name in MODELS.items():
+        with policy("mixed_bfloat16" if on_gpu() else "float32"):
+            config = sized(model, not quick)
+            frozen, trained = networks.halves(training.build(config), config.trainable_blocks)
+        rng = np.random.default_rng(0)
+        images, x = (ops.convert_to_tensor(rng.normal(size=(batch, *each.inputs[0].shape[1:])).astype("float32"))
+                     for each in (frozen, trained))
+        mask = ops.convert_to_tensor(rng.integers(0, 2, (batch, config.image_size, config.image_size, 1)).astype("uint8"))
+        trained.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
+                        training.loss(config))
+        step, score, encode = compare(lambda: trained.train_on_batch(x, mask), lambda: trained.predict_on_batch(x),
+                                      lambda: frozen.predict_on_batch(images), quick=quick, turns=3)
+        steps, scored = image_passes(model, config.patience)
+        encoded = sum(sum(paper.SPLITS[dataset, "big"]) for dataset in paper.DATASETS)
+        for timing, images_passed, operations in (
+                (step, steps, 3 * flops(trained)), (score, scored, flops(trained)), (encode, encoded, flops(frozen))):
+            total += timing.median * images_passed / batch
+            spread += timing.spread * images_passed / batch
+            work += operations * images_passed
+        keras.backend.clear_session()
+    return [Row(f"the 32 runs of the paper profile, extrapolated{' from the demo size' if quick else ''}",
+                "30 minutes", Timing(total, spread), Timing(1800), 1.0 if on_gpu() else None,
+                f"extrapolated, not run: {work / 1e15:.3g} PFLOP; 50 % of an H200's {H200 / 1e12:.0f} TFLOP/s would take "
+                f"{work / H200 * 2 / 60:.0f} minutes (not measured)")]
+
+
+def image_passes(model, patience):
+    """Images that the 16 runs of this network train on and score in all their epochs, by the paper's tables."""
+    trained = scored = 0
+    for cell, row in zip(paper.CELLS, paper.ROWS):
+        if cell.model == model:
+            epochs = sum(row[4:]) + 2 * patience
+            train, validation, _ = paper.SPLITS[cell.dataset, cell.size]
+            trained, scored = trained + epochs * train, scored + epochs * validation
+    return trained, scored
