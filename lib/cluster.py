@@ -29,6 +29,7 @@ from lib.archives import reason
 from lib.config import PROJECT, Config, key, read_yaml
 
 KINDS = {"slurm": ("dask_jobqueue", "SLURMCluster", "cluster"), "cuda": ("dask_cuda", "LocalCUDACluster", "cuda")}
+STARTED = "iou-study-started"  # the topic of what workers say to the driver when they begin a run
 AHEAD = 64  # runs handed out at least, so that workers that join find some
 PATIENCE = {"distributed.comm.timeouts.tcp": "300s", "distributed.comm.timeouts.connect": "120s"}  # on busy machines
 
@@ -77,6 +78,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
         replaced = {config.run_id: batch.fingerprint(study / config.run_id) for config in configs}
         if not where.shared:
             client.register_plugin(sent := inputs(configs))
+            client.subscribe_topic(STARTED, lambda event: mark(study, event[1]))
             expected = {config.run_id: key(config)[1] for config in configs}
 
         def submit(config):
@@ -110,6 +112,9 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
             except Exception as failure:  # the worker itself was lost, twice
                 outcome = {"run_id": config.run_id, "seconds": 0.0,
                            "error": f"{type(failure).__name__}: {reason(failure)}"}
+            if not where.shared:
+                for folder in (study / batch.RUNNING).glob(f"{config.run_id}-????????"):
+                    shutil.rmtree(folder, ignore_errors=True)
             done(outcome)
             go_on()
 
@@ -205,6 +210,7 @@ def sent_as(given: str) -> str:
 def execute_apart(config: Config, inputs_name: str, threads: int, timeout: float | None = None
                   ) -> tuple[dict, dict[str, bytes]]:
     """`batch.execute` on a worker, in a folder of its own: (outcome, the files of the run's folder)."""
+    get_worker().log_event(STARTED, config.run_id)
     own = Path(get_worker().local_directory)
     sent = {name: own / inputs_name / sent_as(getattr(config, name)) for name in ("data", "encoder_weights")}
     here = replace(config, **{name: str(path) for name, path in sent.items() if path.exists()})
@@ -212,6 +218,12 @@ def execute_apart(config: Config, inputs_name: str, threads: int, timeout: float
         outcome = batch.execute(here, Path(study), threads, timeout)
         folder = Path(study) / (batch.FAILED if outcome["error"] else "") / config.run_id
         return outcome, {file.name: file.read_bytes() for file in folder.glob("*") if file.is_file()}
+
+
+def mark(study: Path, run_id: str) -> None:
+    """Leaves a trace of a run that a worker began, as `batch.execute` would, by which `study.state` calls it running."""
+    with contextlib.suppress(OSError):  # a full disk stops no run here, which is said when it comes back
+        (study / batch.RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}").mkdir(parents=True)
 
 
 def receive(config: Config, study: Path, expected: dict[str, str], replaced: str, outcome: dict,

@@ -112,6 +112,7 @@ def test_workers_in_folders_of_their_own_join_leave_and_send_their_runs_back(stu
         (first.faults / run_id).write_text("time.sleep(600)")
     joined = worker(second, address)
     eventually(second.kernels)
+    eventually(lambda: " running  for " in driver.call(*options[-2:], command="status")[1])
     for pid in first.processes():  # its machine is switched off
         kill(pid)
     here.wait()
