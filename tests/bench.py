@@ -86,13 +86,18 @@ def figure(timing: Timing | None, unit: str) -> str:
 
 
 def line(row: Row) -> str:
-    """A row as text, its note on a line of its own."""
+    """A row as text, its note and the cause of a miss on lines of their own."""
     if row.note == MISSING:
         return f"{row.what:66}{row.against:38}{MISSING}"
     wanted = "" if row.wanted is None else f"{row.wanted:g}"
     text = (f"{row.what:66}{row.against:38}{figure(row.ours, row.unit):>18}{figure(row.theirs, row.unit):>18}"
             f"{row.ratio:8.2f}{wanted:>8}  {row.verdict if row.verdict == 'miss' else ''}").rstrip()
-    return f"{text}\n    {row.note}" if row.note else text
+    return "\n    ".join([text, *remarks(row)])
+
+
+def remarks(row: Row) -> list[str]:
+    """The note of a row and, where the wanted ratio is missed, the cause."""
+    return [each for each in (row.note, row.cause if row.verdict == "miss" else "") if each]
 
 
 def record(row: Row) -> list:
@@ -100,7 +105,7 @@ def record(row: Row) -> list:
     figures = [value for timing in (row.ours, row.theirs)
                for value in ((timing.median, timing.spread) if timing else ("", ""))]
     return [row.what, row.against, row.unit, *figures, "" if row.ratio is None else row.ratio,
-            "" if row.wanted is None else row.wanted, row.verdict, row.note]
+            "" if row.wanted is None else row.wanted, row.verdict, "; ".join(remarks(row))]
 
 
 def write(path: Path, table: list) -> None:

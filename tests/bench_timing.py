@@ -44,7 +44,8 @@ class Row:
     """A line of the table: what it costs here and elsewhere.
 
     `ratio` is theirs / ours, so above 1 we are ahead; None where a figure is missing. `wanted` is the ratio to reach,
-    None for none. `points` are (x, seconds) of a row on how a cost grows.
+    None for none; `cause` says why it is missed where it is, and what was tried. `points` are (x, seconds) of a row on
+    how a cost grows.
     """
 
     what: str
@@ -55,6 +56,7 @@ class Row:
     note: str = ""
     unit: str = "s"
     points: tuple[tuple[float, float], ...] = ()
+    cause: str = ""
 
     @property
     def ratio(self) -> float | None:
