@@ -67,7 +67,7 @@ def epoch(model, quick):
     limit = 1 + flops(frozen) / (3 * flops(trained))
     return [Row(f"training epoch, {name}", "plain fit, whole network", *timings, 3.0 if on_gpu() else 4.0,
                 f"after {config.epochs} epochs the two differ by {apart:.1e} of what training changed in the weights",
-                cause=f"operations allow {limit:.2f} at most, as the trained part costs both the same three passes; tried "
+                cause=f"by operations alone it would be {limit:.2f}: the trained part costs both the same three passes; tried "
                 "without gain: several steps in a call (steps_per_execution), arrays in place of batches, no scores while "
                 "training, the 7x7 convolution cropped to the taps that meet a 3x3 map, or as a dense matrix"),
             Row(f"reading that epoch's features, {name}", "the epoch", reading, timings[0], 1.0,
@@ -152,7 +152,9 @@ def peak(quick):
             rows.append(Row(f"share of the peak, {size} size: {what}", f"{dtype} matrix product",
                             timing, at_peak.times(batch * operations), wanted,
                             f"{batch * operations / timing.median / 1e9:.1f} of {1e-9 / at_peak.median:.1f} GFLOP/s, "
-                            f"batch {batch}, {batch * operations / 1e9:.3g} GFLOP"))
+                            f"batch {batch}, {batch * operations / 1e9:.3g} GFLOP",
+                            cause="" if size == "full" else "products on 3x3 maps with 64 channels are too small to fill a "
+                                  "core; see the full size"))
         keras.backend.clear_session()
         del trained, head
     return rows
@@ -192,9 +194,9 @@ def paper_profile(quick):
             work += operations * images_passed
         keras.backend.clear_session()
     return [Row(f"the 32 runs of the paper profile, extrapolated{' from the demo size' if quick else ''}",
-                "30 minutes", Timing(total, spread), Timing(1800), 1.0 if on_gpu() else None,
+                "30 minutes", Timing(total / 3600, spread / 3600), Timing(0.5), 1.0 if on_gpu() else None,
                 f"extrapolated, not run: {work / 1e15:.3g} PFLOP; 50 % of an H200's {H200 / 1e12:.0f} TFLOP/s would take "
-                f"{work / H200 * 2 / 60:.0f} minutes (not measured)")]
+                f"{work / H200 * 2 / 60:.0f} minutes (not measured)", "h")]
 
 
 def image_passes(model, patience):
