@@ -7,6 +7,8 @@ Each function returns one value per image; the reduction over the batch is state
 `BinaryCrossentropy` takes the mean, `IoULoss` the sum ("applied to each element in a batch and added").
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -27,10 +29,11 @@ def soft_iou(mask, probabilities):
         (batch,) float32 in [0, 1].
     """
     t, p = ops.cast(mask, "float32"), ops.cast(probabilities, "float32")
-    intersection = ops.sum(t * p, axis=PIXELS)  # (batch,)
-    union = ops.sum(t + p - t * p, axis=PIXELS)  # (batch,)
-    empty = ops.sum(t, axis=PIXELS) == 0
-    return ops.where(empty, 1 - ops.mean(p, axis=PIXELS), intersection / ops.where(empty, 1.0, union))
+    labelled, predicted, intersection = (ops.sum(x, axis=PIXELS) for x in (t, p, t * p))  # (batch,) each
+    union = labelled + predicted - intersection  # of three sums: T + P - T P at every pixel takes twice the time
+    empty = labelled == 0
+    pixels = ops.cast(math.prod(ops.shape(p)[1:]), "float32")
+    return ops.where(empty, 1 - predicted / pixels, intersection / ops.where(empty, 1.0, union))
 
 
 def iou_loss(mask, logits):

@@ -35,12 +35,12 @@ from lib import batch, training
 from lib.config import PROJECT
 
 BENCH = [  # name, function from `quick` to rows
+    ("IoU loss, value and gradient", bench_peers.loss),  # first: torch is slower in a process that has trained
     ("up-sampling by 32", bench_training.upsampling),
     *((f"training epoch, {name}", lambda quick, model=model: bench_training.epoch(model, quick))
       for model, name in MODELS.items()),
     ("share of the peak", bench_training.peak),
     ("the whole paper profile", bench_training.paper_profile),
-    ("IoU loss, value and gradient", bench_peers.loss),
     ("decoding LFW, reading epochs", bench_data.reading),
     ("predicting masks", bench_peers.predicting),
     ("how the cost grows: images", bench_growth.by_images),

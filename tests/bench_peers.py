@@ -13,6 +13,12 @@ from keras import ops
 
 from lib import losses, networks, training
 
+CAUSES = {
+    "tensorflow": "TensorFlow takes some nine passes through memory, an operation each, as torch does; tried without gain: "
+                  "sums as matrix products, masks in place of products",
+    "jax": "XLA's sums of products on a CPU go one element at a time; a mask in place of the product is faster here and three "
+           "times slower on torch",
+}
 SMP, MONAI = "smp JaccardLoss, torch", "MONAI DiceLoss(jaccard=True), torch"
 
 
@@ -109,7 +115,8 @@ def loss(quick):
     ours, *timings = compare(compute, *ways.values(), quick=quick)
     found = dict(zip(ways, timings))
     what = f"IoU loss, value and gradient, {batch} images of {size} px"
-    return [Row(what, name, ours, found[name], wanted.get(name), note) for name, note in (
+    return [Row(what, name, ours, found[name], wanted.get(name), note, cause=CAUSES.get(keras.backend.backend(), ""))
+            for name, note in (
         ("Keras' BCE from logits", ""), (SMP, "same value and gradient when pooled over the batch"),
         (MONAI, "same value and gradient")) if name in found] + [
         Row(what, name, ours, None, wanted[name], MISSING) for name in (SMP, MONAI) if name not in found]

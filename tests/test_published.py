@@ -100,8 +100,8 @@ def test_publish_takes_what_can_be_passed_on(tmp_path):
 def test_the_conclusion_has_the_figures_of_the_published_runs():
     text = " ".join((PROJECT / "outputs" / "published" / "CONCLUSION.md").read_text(encoding="utf-8").split())
     studies = {name: results.read_study(PROJECT / "outputs" / "published" / name)
-               for name in ("losses", "parts", "sparsity", "small", "resampled")}
-    assert sum(len(studies[name]) for name in ("losses", "parts", "sparsity")) == 200
+               for name in (*beyond.STUDIES, "small")}
+    assert f"{sum(len(studies[name]) for name in beyond.STUDIES if name != 'resampled')} runs in [losses]" in text
 
     def says(effect, pattern, sign=1):
         ends = sorted((sign * effect.low, sign * effect.high))
@@ -124,8 +124,11 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     to_iou = [row for row in beyond.losses_table(studies["losses"], reference="iou").rows if row[1] != "IoU"]
     assert [f"{row[4]:.3f}" for row in to_iou if row[1] == "Jaccard distance"] == ["0.001", "0.004"]
     assert f"(smallest p {min(row[7] for row in to_iou if row[4] > 0):.2f})" in text
-    for share, pattern, sign in ((0.3, "alike (+{}, {} to {})", 1), (0.01, "(by {} at 1 %, {} to {})", -1)):
-        says(beyond.compare([found["sparsity"][f"synthetic_share {share:g}"]], "iou", "iou"), pattern, sign)
+    for name, pattern, sign in (("bfcn32s, synthetic_share 0.3", "alike on BFCN-32s (+{}, {} to {})", 1),
+                                ("fcn8s, synthetic_share 0.3", "and FCN-8s ({}, {} to {})", 1),
+                                ("bfcn32s, synthetic_share 0.01", "(at 1 % by {}, {} to {}, on BFCN-32s", -1),
+                                ("fcn8s, synthetic_share 0.01", "by {}, {} to {}, on FCN-8s", -1)):
+        says(beyond.compare([found["sparsity"][name]], "iou", "iou"), pattern, sign)
     says(beyond.compare([found["parts"]["lfw, small, hair"]], "iou", "iou"), "is {} better after BCE ({} to {})", -1)
     verdicts = {row[:2][1]: row[9] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "bfcn32s"}
     assert sum(str(verdict).startswith("equivalent") for verdict in verdicts.values()) == 7  # IoU loss and six others
@@ -135,8 +138,24 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     assert f"(IoU loss {below['IoU']:.3f})" in text
     capped = [run for run in studies["losses"].values() if run.cell.model == "fcresnet" and run.record["epochs_run"] >= 40]
     assert [sum(run.loss == loss for run in capped) for loss in ("bce", "iou")] == [4, 0]
-    collapsed = {loss: sum(each.collapsed(loss) for each in found["sparsity"].values()) for loss in ("iou", "bce")}
-    assert collapsed == {"iou": 8, "bce": 3}
+    assert "8 of 25 BFCN-32s runs with IoU loss and 3 of 25 with BCE ended in a constant mask, and 5 and 0 of 25" in text
+    assert [sum(each.collapsed(loss) for name, each in found["sparsity"].items() if name.startswith(model))
+            for model in ("bfcn32s", "fcn8s") for loss in ("iou", "bce")] == [8, 3, 5, 0]
+    rare = found["sparsity"]["fcn8s, synthetic_share 0.003"]
+    assert "after BCE (IoU {:.3f}) and rarely after IoU loss ({:.3f})".format(
+        *(rare.scores(loss, "iou", range(5)).mean() for loss in ("bce", "iou"))) in text
+    for name, pattern in (("fcn8s", "FCN-8s gains {} ({} to {})"), ("segnet", "SegNet {} ({} to {})"),
+                          ("unet", "the best of all, {} ({} to {})")):
+        says(beyond.compare([found["networks"][name]], "iou", "iou"), pattern)
+    rates = {tuple(row[:2]): row for row in beyond.best_rates_table(studies["rates"]).rows}
+    for model, pattern in (("fcresnet", "FCResNet's lead is {} ({} to {}) and BFCN-32s's"),
+                           ("bfcn32s", "and BFCN-32s's {} ({} to {}); with")):
+        says(stats.Effect(*rates[model, "IoU"][8:12], 5, "seeds"), pattern)
+    at_best = [row[6] for (model, _), row in rates.items() if model == "bfcn32s"]
+    assert len(at_best) == 9 and max(at_best) - min(at_best) < 0.0045
+    fast = found["rates"]["bfcn32s, epochs 40, learning_rate 0.003"]
+    assert [fast.collapsed(loss) for loss in ("iou", "bce")] == [2, 0]
+    says(beyond.compare([found["ablation"]["fcresnet, frozen, rmsprop_epsilon 1e-14, own, val_iou"]], "iou", "iou"), "frozen it is {} ({} to {}) on FCResNet")
     assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
     says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
     cells, values = results.scores(studies["small"], "iou")
