@@ -155,6 +155,16 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     assert len(at_best) == 9 and max(at_best) - min(at_best) < 0.0045
     fast = found["rates"]["bfcn32s, epochs 40, learning_rate 0.003"]
     assert [fast.collapsed(loss) for loss in ("iou", "bce")] == [2, 0]
+    variants = {name: beyond.compare([each], "iou", "iou") for name, each in found["ablation"].items()}
+    open_ones = [effect for name, effect in variants.items() if name.startswith("bfcn32s")]
+    assert "between −{:.3f} and {:.3f}, the most ({:.3f} to {:.3f})".format(
+        -min(open_ones).difference, *max(open_ones)[:3]) in text and max(open_ones) == variants[
+            "bfcn32s, trained, rmsprop_epsilon 1e-14, own, val_loss"]
+    for name in ("losses", "networks", "rates", "ablation", "resampled"):  # where training worked
+        for each in found[name].values():
+            if not each.collapsed("iou"):
+                assert 0.03 <= beyond.compare([each], "iou", "iou_soft").difference < 0.0995, (name, each.name)
+                assert beyond.compare([each], "iou", "iou").difference < 0.02, (name, each.name)
     says(beyond.compare([found["ablation"]["fcresnet, frozen, rmsprop_epsilon 1e-14, own, val_iou"]], "iou", "iou"), "frozen it is {} ({} to {}) on FCResNet")
     assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
     says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
