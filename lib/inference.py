@@ -256,8 +256,9 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
     if np.allclose(design @ np.linalg.lstsq(design, y)[0], y, rtol=0, atol=1e-12):
         raise InputError("scores: have no spread beyond that of cells and losses; leave the mixed model out")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of optimisers that were tried in vain; `remark` tells what counts
-        fitted = sm.MixedLM(y, design, groups=seeds).fit(reml=True)
+        warnings.simplefilter("ignore")  # `remark` tells what counts
+        # Powell's method takes no gradient, for which statsmodels inverts a matrix that is singular at large variances.
+        fitted = sm.MixedLM(y, design, groups=seeds).fit(reml=True, method=["powell"])
     t, variance, errors = distributions.t(freedom), float(np.squeeze(fitted.cov_re)), fitted.bse_fe
     effects = [Effect(float(b), float(b - t.ppf(0.975) * error), float(b + t.ppf(0.975) * error),
                       float(2 * t.sf(abs(b) / error)), n, "seeds")

@@ -55,15 +55,17 @@ class Table:
         return bold
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
+        left = ' style="text-align: left"'  # of words; Jupyter sets all cells to the right
+        words = [any(isinstance(value, str) for value in column) for column in zip(*self.rows)] or [False] * len(self.columns)
+        head = "".join(f'<th scope="col"{left * w}>{escape(name)}</th>' for name, w in zip(self.columns, words))
         body = ""
         for row in self.rows:
             bold = self._bold(row)
             texts = [escape(_text(value)) for value in row]
-            body += "<tr>" + "".join(f"<td><b>{text}</b></td>" if i in bold else f"<td>{text}</td>"
-                                     for i, text in enumerate(texts)) + "</tr>\n"
-        foot = f'<tfoot><tr><td colspan="{len(self.columns)}">{escape(self.note)}</td></tr></tfoot>\n'
-        return (f"<table>\n<caption>{escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+            body += "<tr>" + "".join(f"<td{left * w}><b>{text}</b></td>" if i in bold else f"<td{left * w}>{text}</td>"
+                                     for i, (text, w) in enumerate(zip(texts, words))) + "</tr>\n"
+        foot = f'<tfoot><tr><td colspan="{len(self.columns)}"{left}>{escape(self.note)}</td></tr></tfoot>\n'
+        return (f"<table>\n<caption{left}>{escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
                 f"<tbody>\n{body}</tbody>\n{foot if self.note else ''}</table>")
 
     def _repr_markdown_(self) -> str:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import papermill
 import pytest
 from made_up_study import write_paper_study
 
@@ -72,6 +73,12 @@ def test_the_analysis_reads_the_published_study_with_its_pictures(tmp_path):
     report._execute(DEMO, tmp_path / "analysis.ipynb")
     text = (tmp_path / "analysis.ipynb").read_text()
     assert "32 of 32 runs are finished" in text and "cannot be shown" not in text
+
+
+def test_the_notebook_beyond_the_paper_reads_every_published_study(tmp_path):
+    papermill.execute_notebook(str(PROJECT / "notebooks" / "beyond.ipynb"), str(tmp_path / "beyond.ipynb"), progress_bar=False)
+    text = (tmp_path / "beyond.ipynb").read_text(encoding="utf-8")
+    assert text.count("Not run yet") == 1 and all(f"**{name}**: Data" in text for name in beyond.STUDIES)  # in its source
 
 
 def test_publish_takes_what_can_be_passed_on(tmp_path):
@@ -168,6 +175,8 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(beyond.compare([found["ablation"]["fcresnet, frozen, rmsprop_epsilon 1e-14, own, val_iou"]], "iou", "iou"), "frozen it is {} ({} to {}) on FCResNet")
     assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
     says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
+    both = beyond.mixed([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
+    assert both.remark == "the seeds' variance is 0 within the fit's precision" and len(both.interactions) == 4
     cells, values = results.scores(studies["small"], "iou")
     fcresnet = np.mean([pair for cell, pair in zip(cells, values) if cell[:2] == ("fcresnet", "lfw")], axis=0)
     assert "({:.3f} after IoU loss, {:.3f} after BCE".format(*fcresnet) in text

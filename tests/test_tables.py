@@ -22,11 +22,12 @@ def study(tmp_path):
 
 
 def test_html_is_escaped_and_marks_the_better():
-    html = TABLE._repr_html_()
+    html = TABLE._repr_html_().replace(' style="text-align: left"', "")
     assert "<caption>A &lt;title&gt;</caption>" in html
     assert "<td>x|y</td><td>0.123</td><td><b>0.500</b></td><td>3</td>" in html
     assert "<td>&lt;b&gt;</td><td>–</td><td>–</td><td>2</td>" in html
     assert '<td colspan="4">Data: made up &amp; small.</td>' in html
+    assert '<td style="text-align: left">x|y</td><td>0.123' in TABLE._repr_html_()
 
 
 def test_text_is_a_markdown_table():
