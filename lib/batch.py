@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lib import InputError
 from lib.config import NOTEBOOK, Config
 from lib.results import set_aside
 
@@ -43,7 +44,8 @@ def gpus() -> list[str]:
 def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5) -> Iterator[str | None]:
     """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without."""
     folder = folder or Path(tempfile.gettempdir()) / f"iou-loss-study-gpus-{os.getuid() if os.name == 'posix' else 0}"
-    folder.mkdir(parents=True, exist_ok=True)
+    if names:
+        folder.mkdir(parents=True, exist_ok=True)
     while names:
         for name in names:
             lock = FileLock(folder / f"{name}.lock")
@@ -98,10 +100,26 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict, environment
 
     with tempfile.TemporaryDirectory(prefix="iou-") as sockets:
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
+        paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))  # papermill formats them
         papermill.execute_notebook(
-            str(notebook), str(output), parameters, progress_bar=False, start_timeout=300,
+            *paths, parameters, progress_bar=False, start_timeout=300,
             execution_timeout=timeout,
             kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
+
+
+@contextlib.contextmanager
+def locked(study: Path) -> Iterator[None]:
+    """Holds a study's folder, which is made, until the block ends. Raises InputError if another process does."""
+    try:
+        study.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(study / ".lock")
+        lock.acquire(timeout=1)  # a `status` holds it for a moment
+    except Timeout as error:
+        raise InputError(f"--out: another `run` is at work on {study}; wait for it or choose another folder") from error
+    except OSError as error:
+        raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
+    with lock:
+        yield
 
 
 def execute(config: Config, study: Path, threads: int, timeout: float | None = None, replaced: str = "") -> dict:

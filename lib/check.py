@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lib.inspection import test_pictures
+from lib import InputError
+from lib.inspection import evaluate, test_pictures
 from lib.results import Run, Study
 
 TOLERANCE = 1e-6  # of float32 sums; thresholded scores are ratios of whole numbers
@@ -36,11 +37,10 @@ def check(run: Run) -> list[Checked]:
     """Every score of a run's record beside what its maps give.
 
     Raises:
-        InputError: the maps or the data are not there, see `inspection.test_pictures`.
+        InputError: the maps or the data are not there or do not fit each other, see `inspection`.
     """
-    _, masks = test_pictures(run)
-    maps, _ = run.probabilities()
-    t, scores = masks.astype(bool), run.record["scores"]
+    evaluation = evaluate(run, test_pictures(run)[1])
+    t, maps, scores = evaluation.masks.astype(bool), evaluation.probabilities, run.record["scores"]
     found = {"accuracy": np.mean([np.mean(a == b) for a, b in zip(t, maps >= 128)]),
              "iou": mean_iou(t, maps >= 128), "iou_pooled": mean_iou(t[None], maps[None] >= 128)}
     if "threshold" in scores:  # records of format 1 before the scores beyond the paper have none
@@ -48,6 +48,9 @@ def check(run: Run) -> list[Checked]:
         width = max(1, round(0.02 * np.sqrt(t.shape[1] ** 2 + t.shape[2] ** 2)))
         found["boundary_iou"] = mean_iou(*(edges(each, width) for each in (t, maps >= 128)))
         found["calibration_error"] = calibration_error(t, maps / 255)
+    if missing := [name for name in found if name not in scores]:
+        raise InputError(f"{run.folder / 'record.json'}: has no score {missing[0]}; run it again with "
+                         "`python -m lib.study run`")
     checked = [Checked(run.run_id, name, scores[name], value, value) for name, value in found.items()]
     return [*checked, Checked(run.run_id, "iou_soft", scores["iou_soft"], *soft_bounds(t, maps / 255))]
 
@@ -84,12 +87,16 @@ def soft_bounds(t: np.ndarray, p: np.ndarray) -> tuple[float, float]:
 
 def report(study: Study) -> tuple[str, int]:
     """A line for each score that disagrees and each run that cannot be read, and one that sums up; how many they are."""
-    checked = [each for run in study.values() for each in check(run)]
-    wrong = [each for each in checked if not each.agrees]
-    lines = [*study.problems]
+    checked, lines = [], [*study.problems]
+    for run in study.values():
+        try:
+            checked += check(run)
+        except InputError as error:
+            lines.append(str(error))
+    unread, wrong = len(lines), [each for each in checked if not each.agrees]
     lines += [f"{each.run_id}: {each.score} is {each.recorded:.6f} in the record and {each.low:.6f}"
              + f" to {each.high:.6f}" * bool(each.high > each.low) + " from its maps" for each in wrong]
-    exact = max(abs(each.recorded - each.low) for each in checked if each.low == each.high)
+    exact = max((abs(each.recorded - each.low) for each in checked if each.low == each.high), default=0.0)
     lines.append(f"{len(checked)} scores of {len(study)} runs recomputed from their maps: {len(wrong)} disagree; largest "
                  f"difference {exact:.1g}, that of IoU' apart, which 8 bits give bounds only")
-    return "\n".join(lines), len(study.problems) + len(wrong)
+    return "\n".join(lines), unread + len(wrong)

@@ -131,7 +131,7 @@ def described(path: Path) -> tuple[type, dict[str, Any], int]:
     """
     content = read_yaml(path)
     kind, workers, options = content.get("kind"), content.get("workers"), content.get("options") or {}
-    if (kind not in KINDS or content.keys() - {"kind", "workers", "options"} or not isinstance(options, dict)
+    if (not isinstance(kind, str) or kind not in KINDS or content.keys() - {"kind", "workers", "options"} or not isinstance(options, dict)
             or type(workers) is not int or not 1 <= workers <= 10_000):
         raise InputError(f"{path}: give kind ({' or '.join(KINDS)}), workers (1 or more) and options, nothing else")
     module, name, extra = KINDS[kind]

@@ -135,8 +135,8 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
     """Hexadecimal SHA-256 digest of the content of a data set, without decoding it; part of every run's key.
 
     Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
-    differ). It is kept in the cache under the paths, sizes and modification times of the files, and so
-    computed once. For synthetic faces it is derived from their number, seed and share (see `load`) and the
+    differ). It is kept in the cache under the paths, sizes and times (of modification and of change) of the
+    files, and so computed once. For synthetic faces it is derived from their number, seed and share (see `load`) and the
     source of the modules that draw them.
     Raises InputError as `load` does.
     """
@@ -147,8 +147,11 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
         return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, synthetic_share,
                                    _sha256(source)]).encode())
     containers = find(name, root)
-    files = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns)
-             for container in containers for file in container.files()]
+    try:
+        files = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns, status.st_ctime_ns)
+                 for container in containers for file in container.files()]
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
     memo = cache_root(cache) / "digests" / _sha256(json.dumps([FORMAT, name, files]).encode())
     if memo.is_file() and re.fullmatch("[0-9a-f]{64}", kept := memo.read_text("ascii", "replace")):
         return kept

@@ -104,10 +104,10 @@ def dataset(name: str, root: str | None) -> Finding:
     from lib import fetch
 
     title = data.DATASETS[name].title
-    folder = data.data_root(root)
-    if folder == "synthetic":
-        return Finding(title, "synthetic faces, drawn on first use")
     try:
+        folder = data.data_root(root)
+        if folder == "synthetic":
+            return Finding(title, "synthetic faces, drawn on first use")
         found = layouts.find(name, folder)
     except InputError as error:
         return Finding(title, "not here; the profile demo needs none", str(error))

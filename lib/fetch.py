@@ -1,6 +1,7 @@
 """Downloads of the official archives, verified by checksum (pooch)."""
 import hashlib
 import os
+import re
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -70,8 +71,9 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
         raise InputError(f"{path} is no file: move it away to download the archive")
     record = path.with_name(path.name + ".sha256")
     checksum = remote.checksum
-    if checksum is None and record.exists():
-        checksum = "sha256:" + record.read_text("ascii", "replace")[:64]
+    if checksum is None and record.is_file() and re.fullmatch(
+            "[0-9a-f]{64}", noted := record.read_text("ascii", "replace")[:64]):  # else half-written, and written anew
+        checksum = "sha256:" + noted
     if not path.exists():
         own = [url + remote.file if url.endswith("/") else url
                for url in urls if url.endswith(("/", remote.file))]
@@ -82,7 +84,13 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
     if checksum is None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        record.write_text(f"{digest}  {path.name}\n")
+        try:
+            partial = record.with_name(f"{record.name}.{os.getpid()}")
+            partial.write_text(f"{digest}  {path.name}\n")
+            os.replace(partial, record)
+        except OSError as error:
+            raise InputError(f"{record} cannot be written ({error.strerror}): move it away or change the folder's "
+                             "permissions") from error
         print(f"No checksum is published for {path.name}: its sha256 is {digest}, recorded in {record.name} "
               "and verified from now on.")
     return path

@@ -26,7 +26,10 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: if the data are not here, or are no longer those that the run saw.
     """
-    config = resolve(run.record["params"])
+    try:
+        config = resolve(run.record["params"])
+    except InputError as error:
+        raise InputError(f"{run.folder / 'record.json'}: {error}") from error
     images, labels, ids, digest = _published(run, config) or _loaded(config)
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
         raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "

@@ -43,6 +43,9 @@ def publish(study: Path, target: Path) -> str:
             _write(contents, made)
             os.replace(made, target)
     except OSError as error:
+        if str(study) in str(error.filename):
+            raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run it again with "
+                             "`python -m lib.study run`") from error
         raise InputError(f"--to: {target} cannot be written ({error.strerror or error}); choose another folder") from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     return f"{target}: {len(contents)} runs, {size / 1e6:.1f} MB"
@@ -55,13 +58,14 @@ def _write(study: Study, folder: Path):
         (folder / run.run_id / "record.json").write_text(json.dumps(_without_place(run), indent=1) + "\n",
                                                          encoding="utf-8")
         for file in FILES + (("probabilities.npz",) if drawn and _is_synthetic(run) else ()):
-            if (run.folder / file).is_symlink():
-                raise InputError(f"{run.folder / file}: is a link; put the file itself there")
+            _refuse_link(run.folder / file)
             shutil.copyfile(run.folder / file, folder / run.run_id / file)
     for dataset in paper.DATASETS if drawn else ():
         run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)
         if run:
             inspection.publish_pictures(run, folder)
+    for path in [*(study.folder / "tables").rglob("*"), study.folder / "tables", study.folder / "summary.png"]:
+        _refuse_link(path)
     shutil.copytree(study.folder / "tables", folder / "tables")
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
@@ -76,6 +80,11 @@ def _write(study: Study, folder: Path):
                 findings.provenance(study), findings.completeness(study)]
     text = "\n\n".join(text)
     (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
+
+
+def _refuse_link(path: Path):
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; put the file itself there")
 
 
 def _is_synthetic(run: Run) -> bool:

@@ -23,14 +23,18 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
         raise InputError(f"{record}: is no record; give a record.json or the folder of a run")
     folder = (record if record.is_dir() else record.parent).resolve()
     first = results.read_run(folder)
-    config = resolve(first.record["params"])
+    try:
+        config = resolve(first.record["params"])
+    except InputError as error:
+        raise InputError(f"{folder / 'record.json'}: {error}") from error
     config = replace(config, data=root) if root else config
     if (study / config.run_id).exists():
         raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder")
     changed = differences(first, config)
     print("\n".join(["Not as in the record:", *changed]) if changed else "Versions, code and notebook are the record's.",
           flush=True)
-    outcome = batch.execute(config, study, batch.cores())
+    with batch.locked(study):
+        outcome = batch.execute(config, study, batch.cores())
     if outcome["error"]:
         raise InputError(f"{config.run_id}: {outcome['error']} (see {study / batch.FAILED / config.run_id})")
     return first, results.read_run(study / config.run_id)

@@ -157,7 +157,7 @@ def read_study(folder: str | Path) -> Study:
 
 def set_aside(folder: Path) -> None:
     """Moves what stands in a run's folder to `.superseded/<run_id>-<time>` beside it, so that nothing is lost."""
-    if folder.exists():
+    if os.path.lexists(folder):
         kept = folder.parent / SUPERSEDED / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         kept.parent.mkdir(exist_ok=True)
         os.replace(folder, kept)
@@ -213,7 +213,7 @@ def data_note(runs: list[Run]) -> str:
 def read_run(folder: Path) -> Run:
     """Reads the record of one finished run. Raises InputError if the folder holds none."""
     path = folder / "record.json"
-    if not path.is_file():
+    if not os.path.isfile(path):  # where Path.is_file would raise, in a folder that cannot be entered
         raise InputError(f"{folder}: has no record.json, so it is no finished run; `python -m lib.study run` "
                          "completes it if it is a run of the study, else move it elsewhere")
     try:
@@ -245,7 +245,7 @@ def _wrong_key(record: object) -> str | None:
     if wrong:
         return wrong[0]
     parts = [("params", name, bool if name == "hair" else str) for name in PARAMS]
-    parts += [("scores", name, (int, float)) for name in SCORES]
+    parts += [("scores", name, (int, float)) for name in dict.fromkeys([*SCORES, *record["scores"]])]
     parts += [("seconds", name, (int, float)) for name in record["seconds"]]
     parts += [("data", "source", str), ("data", "note", (str, type(None))), ("data", "counts", dict),
               ("data", "scaled", bool)]
@@ -253,6 +253,8 @@ def _wrong_key(record: object) -> str | None:
              if name not in record[key] or not isinstance(record[key][name], kind)]
     wrong += [f"scores.{name}" for name in SCORES if f"scores.{name}" not in wrong
               and not 0 <= record["scores"][name] <= 1 and record["scores"][name] == record["scores"][name]]
+    wrong += [f"seconds.{name}" for name, value in record["seconds"].items() if f"seconds.{name}" not in wrong
+              and not 0 <= value < 1e12]
     wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
     wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
     return wrong[0] if wrong else None

@@ -10,6 +10,7 @@ A run is done when its record stands in `<out>/<run_id>/` under the key of its p
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -39,7 +40,7 @@ class Planned:
 def state(config: Config, study: Path, any_code: bool = False) -> Planned:
     """How one run stands in a study folder; with `any_code` it may have been done by another version of the code."""
     folder, failed = study / config.run_id, study / batch.FAILED / config.run_id
-    if folder.exists():
+    if os.path.lexists(folder):
         try:
             record = read_run(folder).record
         except InputError as error:
@@ -160,15 +161,7 @@ def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool 
     from lib import cluster
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
-    try:
-        study.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(study / ".lock")
-        lock.acquire(timeout=1)  # a `status` holds it for a moment
-    except Timeout as error:
-        raise InputError(f"--out: another `run` is at work on {study}; wait for it or choose another folder") from error
-    except OSError as error:
-        raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
-    with lock:
+    with batch.locked(study):
         if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work: remains of other drivers
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
         planned = plan(configs, study, any_code)
@@ -256,10 +249,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.workers is not None and options.workers < 1:
             raise InputError(f"--workers: {options.workers} will not do, give 1 or more")
-        if options.seeds is not None and (options.seeds < 1 or options.seed is not None):
-            raise InputError("--seeds: give a number from 1 on, and no --seed beside it")
-        if getattr(options, "timeout", None) is not None and not options.timeout > 0:
-            raise InputError(f"--timeout: {options.timeout:g} will not do, give minutes above 0")
+        if options.seeds is not None and (not 1 <= options.seeds <= 10_000 or options.seed is not None):
+            raise InputError("--seeds: give a number from 1 to 10000, and no --seed beside it")
+        if getattr(options, "timeout", None) is not None and not 0 < options.timeout <= 1e6:
+            raise InputError(f"--timeout: {options.timeout:g} will not do, give minutes above 0, a million at most")
         workers = options.workers or len(batch.gpus()) or batch.cores()
         overrides = {"seed": options.seed} if options.seed is not None else {}
         if options.data:
@@ -299,6 +292,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that cannot be entered, a name that is too long
+        print(f"error: {error.filename or study}: {error.strerror or error}; use another path or change its permissions",
+              file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; finished runs are kept, the same command goes on from here", file=sys.stderr)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.provisioning import LocalProvisioner
@@ -38,6 +39,9 @@ class ForkedKernel:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return 1
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return 1  # a zombie, whose server is gone and for which nobody waits
         return None
 
     def wait(self, timeout: float | None = None) -> int:

@@ -55,6 +55,29 @@ def test_a_run_that_cannot_be_read_is_no_agreement(copied, capsys):
     assert other in first and last.startswith("7 scores of 1 runs recomputed from their maps: 0 disagree")
 
 
+def cut(arrays, path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def reverse_ids(arrays, path):
+    np.savez_compressed(path, **arrays | {"ids": arrays["ids"][::-1]})
+
+
+def halve(arrays, path):
+    np.savez_compressed(path, **arrays | {"probabilities": arrays["probabilities"][:, ::2]})
+
+
+@pytest.mark.parametrize("damage", [cut, reverse_ids, halve])
+def test_maps_that_do_not_fit_are_one_line_and_the_other_runs_are_checked(copied, capsys, damage):
+    other = RUN.replace("bce", "iou")
+    shutil.copytree(DEMO / other, copied / other)
+    path = copied / other / "probabilities.npz"
+    damage(dict(np.load(path)), path)
+    assert study.main(["check", "--out", str(copied)]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert str(path) in first and last.startswith("7 scores of 2 runs recomputed from their maps: 0 disagree")
+
+
 def test_the_formulas_by_hand():
     t = np.array([[[1, 1], [0, 0]], [[0, 0], [0, 0]]], bool)
     p = np.array([[[1, 0], [1, 0]], [[0, 0], [0, 0]]], bool)

@@ -94,6 +94,11 @@ def test_publish_takes_what_can_be_passed_on(tmp_path):
     record = json.loads(path.read_text())
     record["params"]["data"] = "/home/somebody/faces"
     path.write_text(json.dumps(record))
+    for link in (source / "tables" / "more.csv", source / "summary.png"):
+        link.symlink_to(path)
+        with pytest.raises(InputError, match="is a link; put the file itself there"):
+            publish.publish(source, target)
+        link.unlink()
     publish.publish(source, target)
     assert {file.name for file in (target / run_id).iterdir()} == {"record.json", "history.csv", "per_image.csv"}
     assert "somebody" not in "".join(file.read_text() for file in target.rglob("*") if file.is_file())

@@ -83,6 +83,8 @@ def changed(**changes):
     ("{}", "run_id is missing"),
     (changed(key=None), "key is missing or of the wrong type"),
     (changed(scores={"accuracy": 1.0}), "scores.iou is missing"),
+    (changed(seconds={"total": float("nan")}), "seconds.total is missing or of the wrong type or out of range"),
+    (changed(seconds={"total": -1.0}), "seconds.total"),
     (changed(params={}), "params.model is missing"),
     (changed(data={"source": "x"}), "data.note is missing"),
     (changed(format=2), "has format 2"),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib import InputError, batch, cluster, study
+from lib import InputError, batch, cluster, rerun, study
 from lib.config import NOTEBOOK, PROJECT, read_yaml, resolve
 from lib.results import SUPERSEDED, read_run, read_study
 
@@ -111,7 +111,6 @@ def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
 
 
 def test_a_rerun_says_what_is_not_as_in_the_record(finished):
-    from lib import rerun
     folder, configs, _ = finished
     run = read_run(folder / configs[1].run_id)
     run.record["versions"]["numpy"] = "1.0"
@@ -126,11 +125,21 @@ def test_only_one_driver_at_a_time(tmp_path):
         study.run(tiny(RUN + "iou"), tmp_path, cluster.Where(1))
 
 
+def test_a_rerun_is_a_driver_too(finished, tmp_path):
+    from filelock import FileLock
+    folder, configs, _ = finished
+    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):
+        rerun.rerun(folder / configs[1].run_id, tmp_path)
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["run", "--profile", "huge"], ["--profile", "huge", "paper"]),
     (["run", "--only", "*-imagenet-*"], ["--only", "*-imagenet-*", "plan"]),
     (["run", "--workers", "0"], ["--workers", "1 or more"]),
     (["run", "--seed", "-1"], ["seed", "-1"]),
+    (["plan", "--seeds", "300000"], ["--seeds", "10000"]),
+    (["run", "--timeout", "inf"], ["--timeout", "a million"]),
+    (["plan", "--out", "n" * 300], ["nnn", "name too long", "another path"]),
     (["run", "--profile", "small", "--data", "/nowhere"], ["/nowhere", "fetch"]),
     (["run", "--out", "/dev/null/study"], ["--out", "/dev/null/study", "cannot be written"]),
     (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),

@@ -98,6 +98,16 @@ def test_a_forked_kernel_is_waited_for_like_a_process():
     kernel.kill()  # of a process that is gone: nothing happens
 
 
+def test_a_zombie_counts_as_ended():
+    """A kernel whose server is gone, in a container whose first process waits for nobody."""
+    if not (pid := os.fork()):
+        os._exit(0)
+    try:
+        assert warm.ForkedKernel(pid).wait(timeout=10) == 1
+    finally:
+        os.waitpid(pid, 0)
+
+
 def test_a_stopped_kernel_ends_with_its_server(execute):
     """One that hangs outside Python cannot look for its parent; the system ends it."""
     execute("1")

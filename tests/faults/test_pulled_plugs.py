@@ -146,6 +146,16 @@ def test_a_scheduler_that_is_killed(stub):
     completes(stub, stub.done())
 
 
+def test_braces_in_the_path_of_a_study_and_a_dangling_link_in_a_runs_place(stub):
+    """papermill fills in the braces of paths; a link to nothing is set aside like a run."""
+    stub.out = stub.folder / "a {seed} {"
+    stub.out.mkdir()
+    (stub.out / "bfcn32s-lfw-big-hair-iou").symlink_to("nowhere")
+    status, output = stub.call()
+    assert status == 0 and "4 runs finished, 0 failed" in output and len(stub.done()) == 4, output
+    assert not (stub.folder / "a 0 {").exists() and len(list((stub.out / ".superseded").iterdir())) == 1
+
+
 def test_two_drivers_on_one_study(stub):
     first = stub.start(STUB_SECONDS="0.5")
     eventually(stub.kernels)
