@@ -21,7 +21,7 @@ study: $(READY)  ## all 32 runs on the embedded default, the analysis and the re
 	$(BIN)/python -m lib.study report
 
 test: $(READY) browser
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 browser:  ## Chromium for the browser tests; without it they are skipped
 	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1; then \
