@@ -239,6 +239,8 @@ def mixed(studies: Iterable[Study], column: str = "iou", loss: str = "iou", refe
              condition.params["model"])
             for number, study in enumerate(studies) for condition in conditions(study)
             for seed in condition.seeds(loss, reference) for each in (loss, reference)]
+    if not rows:
+        raise InputError(f"these studies have no seed with both {NAMES[loss]} and {NAMES[reference]}; run the rest of them")
     return inference.mixed_model(*map(np.array, zip(*rows)))
 
 

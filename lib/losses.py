@@ -74,6 +74,7 @@ def iou_gradient(mask, probabilities):
     return np.where(empty, 1 / t[0].size, gradient)
 
 
+@keras.saving.register_keras_serializable("iou_loss_study")
 class IoULoss(keras.losses.Loss):
     """`iou_loss` summed over the batch (van Beers et al., section 2.3): a value between 0 and the batch size.
 
@@ -87,6 +88,7 @@ class IoULoss(keras.losses.Loss):
         return iou_loss(y_true, y_pred)
 
 
+@keras.saving.register_keras_serializable("iou_loss_study")
 class BinaryCrossentropy(keras.losses.Loss):
     """`binary_crossentropy` averaged over the batch, so over all pixels: Keras' binary cross-entropy from logits."""
 
