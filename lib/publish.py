@@ -43,9 +43,6 @@ def publish(study: Path, target: Path) -> str:
             _write(contents, made)
             os.replace(made, target)
     except OSError as error:
-        if str(study) in str(error.filename):
-            raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run it again with "
-                             "`python -m lib.study run`") from error
         raise InputError(f"--to: {target} cannot be written ({error.strerror or error}); choose another folder") from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     return f"{target}: {len(contents)} runs, {size / 1e6:.1f} MB"
@@ -59,6 +56,8 @@ def _write(study: Study, folder: Path):
                                                          encoding="utf-8")
         for file in FILES + (("probabilities.npz",) if drawn and _is_synthetic(run) else ()):
             _refuse_link(run.folder / file)
+            if not (run.folder / file).is_file():
+                raise InputError(f"{run.folder / file}: is missing; run it again with `python -m lib.study run`")
             shutil.copyfile(run.folder / file, folder / run.run_id / file)
     for dataset in paper.DATASETS if drawn else ():
         run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)

@@ -13,6 +13,7 @@ from bench_timing import Row, Timing
 from lib import batch, networks, profiles, training
 from lib.config import PROJECT
 
+
 def quiet(*command):
     subprocess.run([sys.executable, *map(str, command)], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)

@@ -1,11 +1,10 @@
 """Rows on how the cost grows with images, image size, seeds and workers: measured against linear."""
 
 import tempfile
-import time
 from itertools import count
 
 import numpy as np
-from bench_batch import fill, quiet
+from bench_batch import fill, quiet, seconds
 from bench_timing import Row, Timing, epochs, made_up_task, on_gpu, sized
 from matplotlib.figure import Figure
 
@@ -52,11 +51,10 @@ def by_seeds_and_workers(quick):
     most, numbers = 2 if quick else 4, count()
     seeds = (1, 2) if quick else (1, 2, 4)
     with tempfile.TemporaryDirectory() as folder:
-        def wall(seeds, workers):
-            start = time.perf_counter()
-            quiet("-m", "lib.study", "run", "--only", "bfcn32s-lfw-big-nohair-iou*", "--seeds", seeds,
-                  "--workers", workers, "--out", f"{folder}/{next(numbers)}")
-            return Timing(time.perf_counter() - start)
+        def wall(number, workers):
+            return Timing(seconds(lambda: quiet(
+                "-m", "lib.study", "run", "--only", "bfcn32s-lfw-big-nohair-iou*", "--seeds", number, "--workers", workers,
+                "--out", f"{folder}/{next(numbers)}")))
 
         fill(profiles.configurations("demo", "bfcn32s-lfw-big-nohair-iou"))
         by_seeds = {n: wall(n, 1) for n in seeds}

@@ -171,8 +171,8 @@ def paper_profile(quick):
     An epoch trains on cached features and scores the validation part; the features of a data set are taken once for
     each network. Loading, drawing and start-up are not counted.
     """
-    batch, total, work = 100 if on_gpu() else 2 if quick else 10, 0.0, 0.0
-    spread = 0.0
+    batch = 100 if on_gpu() else 2 if quick else 10
+    total = spread = work = 0.0
     for model, name in MODELS.items():
         with policy("mixed_bfloat16" if on_gpu() else "float32"):
             config = sized(model, not quick)

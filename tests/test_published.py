@@ -160,6 +160,9 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
                           ("unet", "the best of all, {} ({} to {})")):
         says(beyond.compare([found["networks"][name]], "iou", "iou"), pattern)
     rates = {tuple(row[:2]): row for row in beyond.best_rates_table(studies["rates"]).rows}
+    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    for figures in ("0.017 (0.006 to 0.028)", "0.005 (0.001 to 0.010)"):  # whose values are compared above and below
+        assert figures in text and figures in readme
     for model, pattern in (("fcresnet", "FCResNet's lead is {} ({} to {}) and BFCN-32s's"),
                            ("bfcn32s", "and BFCN-32s's {} ({} to {}); with")):
         says(stats.Effect(*rates[model, "IoU"][8:12], 5, "seeds"), pattern)
@@ -177,7 +180,8 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
             if not each.collapsed("iou"):
                 assert 0.03 <= beyond.compare([each], "iou", "iou_soft").difference < 0.0995, (name, each.name)
                 assert beyond.compare([each], "iou", "iou").difference < 0.02, (name, each.name)
-    says(beyond.compare([found["ablation"]["fcresnet, frozen, rmsprop_epsilon 1e-14, own, val_iou"]], "iou", "iou"), "frozen it is {} ({} to {}) on FCResNet")
+    says(beyond.compare([found["ablation"]["fcresnet, frozen, rmsprop_epsilon 1e-14, own, val_iou"]], "iou", "iou"),
+         "frozen it is {} ({} to {}) on FCResNet")
     assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
     says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
     both = beyond.mixed([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
