@@ -67,8 +67,9 @@ class Condition:
 
     @property
     def positive_share(self) -> float:
-        """Share of positive pixels in the test part."""
-        return next(iter(next(iter(self.runs.values())).values())).record["data"]["positive_share"]
+        """Share of positive pixels in the test part, to six digits; averaged where each seed has a part of its own."""
+        runs = next(iter(self.runs.values())).values()
+        return round(float(np.mean([run.record["data"]["positive_share"] for run in runs])), 6)
 
 
 def read(study_dir: str | Path = "") -> dict[str, Study]:
@@ -161,7 +162,8 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
     columns = ["condition", "loss", "seeds", SCORES[column], f"minus {NAMES[reference]}", "low", "high",
                "p (Holm)", "P(better run)", "margin ±0.005"]
     return Table(f"Every loss against {NAMES[reference]}: {SCORES[column]}", columns, rows,
-                 f"{NOTE} The last column is a test of equivalence. {results.data_note(list(study.values()))}")
+                 f"{NOTE} The last column is a test of equivalence, not corrected for the number of losses. "
+                 f"{results.data_note(list(study.values()))}")
 
 
 def conditions_table(study: Study, column: str = "iou", loss: str = "iou", reference: str = "bce") -> Table:
@@ -188,7 +190,8 @@ def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = 
         found = [each for each in conditions(study) if each.seeds(loss, reference)]
         for column, words in SCORES.items():
             if effect := compare(found, loss, column, reference):
-                rows.append([name, words, len(found), effect.n, effect.difference, effect.low, effect.high, effect.p])
+                pairs = sum(len(condition.seeds(loss, reference)) for condition in found)
+                rows.append([name, words, len(found), pairs, effect.difference, effect.low, effect.high, effect.p])
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]}, by score",
                  ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows,
                  _note(studies.values()))
@@ -209,7 +212,11 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
     for condition in conditions(study):
         for loss, runs in condition.runs.items():
             kept = [run.history["val_iou"][run.record["best_epoch"] - 1] for run in runs.values()]
-            by_loss[condition.params["model"], loss][condition.params["learning_rate"]] = (float(np.mean(kept)), condition)
+            rates, rate = by_loss[condition.params["model"], loss], condition.params["learning_rate"]
+            if rate in rates:
+                raise InputError(f"{study.folder}: has several conditions at learning rate {rate:g} with {NAMES[loss]}; "
+                                 "compare rates in a study in which only network, loss and rate vary")
+            rates[rate] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
     models = {model for model, _ in chosen}
     if any((model, reference) not in chosen for model in models):
@@ -248,6 +255,7 @@ def tables(name: str, study: Study) -> dict[str, Table]:
     """The tables of one study by the name of their file; a study of learning rates has one more."""
     found = {"losses": losses_table(study), "losses-iou-soft": losses_table(study, "iou_soft"),
              "conditions": conditions_table(study), "scores": metric_table({name: study})}
-    if len({run.record["params"]["learning_rate"] for run in study.values()}) > 1:
+    rates = [(each.params["model"], each.params["learning_rate"]) for each in conditions(study)]
+    if len({rate for _, rate in rates}) > 1 and len(set(rates)) == len(rates):  # rates, and nothing else
         found["best-rates"] = best_rates_table(study)
     return found

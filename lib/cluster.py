@@ -112,7 +112,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
             except Exception as failure:  # the worker itself was lost, twice
                 outcome = {"run_id": config.run_id, "seconds": 0.0,
                            "error": f"{type(failure).__name__}: {reason(failure)}"}
-            if not where.shared:
+            if not where.shared:  # its traces and what `receive` left
                 for folder in (study / batch.RUNNING).glob(f"{config.run_id}-????????"):
                     shutil.rmtree(folder, ignore_errors=True)
             done(outcome)
@@ -248,7 +248,6 @@ def receive(config: Config, study: Path, expected: dict[str, str], replaced: str
         batch.file_away(folder, study, replaced, error)
     except OSError as failure:
         error = error or batch.unwritable(study, failure)
-    shutil.rmtree(folder.parent, ignore_errors=True)
     return outcome | {"error": error}
 
 

@@ -215,7 +215,8 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
 
     Cells are fixed effects, which takes in every factor that they are made of. Unit of replication: seeds, the random
     intercept, and runs beside it; fitted by restricted maximum likelihood (statsmodels). Intervals and p are Student's
-    t with runs - fixed effects - (seeds - 1) degrees of freedom, exact in a balanced study.
+    t with runs - fixed effects - (seeds - 1) degrees of freedom, exact in a balanced study whose
+    seeds' variance is above 0.
 
     Args:
         scores: (runs,) mean score of each run.
