@@ -107,6 +107,18 @@ def test_each_loss_is_compared_at_its_own_best_rate(rates):
     assert set(beyond.tables("rates", rates)) == {"losses", "losses-iou-soft", "conditions", "scores", "best-rates"}
 
 
+def test_rates_are_not_compared_where_more_than_they_vary(tmp_path):
+    for loss in ("bce", "iou"):
+        for rate in (0.0005, 0.001):
+            for size in (96, 128):
+                write(tmp_path / "study", np.random.default_rng(0), loss=loss, learning_rate=rate, image_size=size,
+                      tag=f"{rate:g}-{size}")
+    study = results.read_study(tmp_path / "study")
+    with pytest.raises(InputError, match="several conditions at learning rate 0.0005"):
+        beyond.best_rates_table(study)
+    assert "best-rates" not in beyond.tables("study", study)
+
+
 def test_random_splits_are_compared_over_splits(tmp_path):
     """By hand: differences of 0.05 + a noise known from the files, corrected for splits that share images."""
     rng = np.random.default_rng(0)
@@ -122,6 +134,7 @@ def test_random_splits_are_compared_over_splits(tmp_path):
     half = stats.t(3).ppf(0.975) * np.sqrt((1 / 4 + len(IDS) / 60) * d.var(ddof=1))
     assert effect[:3] == pytest.approx((d.mean(), d.mean() - half, d.mean() + half)) and effect.unit == "splits"
     assert beyond.losses_table(study).rows == []
+    assert [row[3] for row in beyond.metric_table({"mine": study}).rows] == [2 * 4] * len(beyond.SCORES)
     rows = beyond.conditions_table(study).rows
     assert [row[0] for row in rows] == ["bfcn32s", "fcresnet"] and rows[0][6] == pytest.approx(0.05, abs=1e-3)
 
