@@ -18,6 +18,7 @@ from lib import InputError
 
 MAX_BYTES = 200_000_000  # of one file; larger ones are refused before they are read
 MAX_UNPACKED = 4_000_000_000  # of a whole .tgz; gzip can pack a thousandfold
+MAX_FILES = 200_000  # in a .tgz, LFW has 13,233; tarfile keeps the header of each in memory
 MAX_HEADERS = 1 << 16  # between two members of a .tgz; tarfile reads what a header claims into memory
 MAX_PADDING = 1 << 24  # after the last member of a .tgz
 
@@ -104,7 +105,7 @@ class Container:
 
     def _tar_members(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """(name, bytes) of all regular files; the unwanted ones are skipped over and come with b""."""
-        place, unpacked = "its beginning", 0
+        place, unpacked, files = "its beginning", 0, 0
         with self._readable(place):
             packed = gzip.open(self.path)
         with packed:
@@ -121,9 +122,9 @@ class Container:
                         return
                     place = f"what follows {member.name[-200:]!r}"
                     self._check_size(repr(member.name[-200:]), member.size)
-                    unpacked += member.size
-                    if unpacked > MAX_UNPACKED:
-                        raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+                    unpacked, files = unpacked + member.size, files + 1
+                    if unpacked > MAX_UNPACKED or files > MAX_FILES:
+                        raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes or {MAX_FILES:,} files")
                     stream.left = member.size + MAX_HEADERS
                     name = self._plain(member.name) if member.isreg() else None
                     data = b""

@@ -42,17 +42,22 @@ def gpus() -> list[str]:
 
 @contextlib.contextmanager
 def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5) -> Iterator[str | None]:
-    """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without."""
+    """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without.
+
+    Raises InputError if the lock files cannot be written.
+    """
     folder = folder or Path(tempfile.gettempdir()) / f"iou-loss-study-gpus-{os.getuid() if os.name == 'posix' else 0}"
-    if names:
-        folder.mkdir(parents=True, exist_ok=True)
     while names:
         for name in names:
             lock = FileLock(folder / f"{name}.lock")
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
+            except OSError as error:
+                raise InputError(f"the folder {folder}, which tells which GPUs are taken, cannot be written "
+                                 f"({error.strerror}): move it away or set TMPDIR") from error
             try:
                 yield name
             finally:
@@ -154,17 +159,19 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
                    "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
     error = None
-    with claimed_gpu(gpus()) as gpu:
-        try:
+    try:
+        with claimed_gpu(gpus()) as gpu:
             execute_notebook(NOTEBOOK, folder / NOTEBOOK.name, {**asdict(config), "out_dir": str(workspace)},
                              environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log",
                              60 * timeout if timeout else None)
-        except PapermillExecutionError as failure:
-            error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
-        except CellTimeoutError:
-            error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
-        except Exception as failure:  # a kernel that died or did not start: the study goes on
-            error = f"{type(failure).__name__}: {_one_line(failure)}"
+    except PapermillExecutionError as failure:
+        error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
+    except CellTimeoutError:
+        error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
+    except InputError as failure:
+        error = _one_line(failure)
+    except Exception as failure:  # a kernel that died or did not start: the study goes on
+        error = f"{type(failure).__name__}: {_one_line(failure)}"
     if error is None and not (folder / "record.json").is_file():
         error = "the notebook ended without a record"
     try:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -229,8 +230,12 @@ def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: 
     from lib import synthetic
     folder = cache_root(cache) / f"synthetic-{content[:16]}"
     make = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}[name]
-    return build_once(folder, lambda: folder if folder.is_dir() else None,
-                       lambda partial: make(partial, n, seed, share=share))
+
+    def drawn() -> Path | None:
+        with suppress(InputError):  # files of the folder were removed: all are drawn again
+            return folder if len(LISTERS[name](find(name, folder))) == n else None
+
+    return build_once(folder, drawn, lambda partial: make(partial, n, seed, share=share))
 
 
 def _write(name: str, containers: list[Container], size: int, folder: Path) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -133,11 +134,13 @@ def studies() -> Finding:
 
 def findings(root: str | None = None) -> Iterator[Finding]:
     """Every check in turn, the cheap ones first; `root` is the data root."""
-    checks: list[Callable[[], Finding]] = [python, packages, disk, studies,
-                                           *(lambda name=name: dataset(name, root) for name in data.DATASETS),
-                                           backend, kernel]
-    for check in checks:
-        yield check()
+    checks: dict[str, Callable[[], Finding]] = {"Python": python, "packages": packages, "disk": disk, "studies": studies}
+    checks |= {facts.title: partial(dataset, name, root) for name, facts in data.DATASETS.items()}
+    for name, check in (checks | {"backend": backend, "kernel": kernel}).items():
+        try:
+            yield check()
+        except (InputError, OSError) as error:  # what cannot be read is a finding, and the other checks go on
+            yield Finding(name, str(error), "change its permissions or get the file again")
 
 
 def report(root: str | None = None) -> int:

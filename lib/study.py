@@ -86,12 +86,18 @@ def progress(notebook: Path) -> str:
 
 
 def is_active(study: Path) -> bool:
-    """Whether a `run` is at work on this study folder."""
+    """Whether a `run` is at work on this study folder, which may be one that can only be read."""
     try:
         with FileLock(study / ".lock").acquire(timeout=0):
             return False
-    except (Timeout, OSError):
+    except Timeout:
         return True
+    except OSError:  # the lock cannot be opened for writing
+        with contextlib.suppress(ImportError, OSError), open(study / ".lock", encoding="utf-8") as file:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        return (study / ".lock").exists()
 
 
 def plan(configs: list[Config], study: Path, any_code: bool = False) -> list[Planned]:

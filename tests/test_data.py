@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -217,6 +218,16 @@ def test_digest_is_of_content_not_of_place_or_size(tmp_path):
     assert data.digest("lfw", one) != data.digest("lfw", other)
 
 
+def test_a_label_changed_under_the_same_size_and_time_has_another_digest(tmp_path):
+    root = place(tmp_path / "root", lfw_files(), False)
+    label = root / "lfw" / LFW_PPM
+    before, status, content = data.digest("lfw", root), label.stat(), label.read_bytes()
+    label.write_bytes(content[:-3] + bytes([255, 0, 0]))
+    os.utime(label, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert label.stat().st_size == status.st_size and label.read_bytes() != content
+    assert data.digest("lfw", root) != before
+
+
 def test_half_written_cache_is_not_read(tmp_path):
     root = place(tmp_path / "root", lfw_files())
     want = np.array(data.load("lfw", 8, root).labels)
@@ -266,6 +277,16 @@ def test_synthetic_faces_go_through_the_same_readers(tmp_path, name):
     small = data.load(name, 32, "synthetic", synthetic_images=4, synthetic_share=0.01)
     assert small.source == f"synthetic faces (4, seed 0, drawn for 1.0% of the pixels) in {name.upper()}'s layout"
     assert small.digest == data.digest(name, "synthetic", synthetic_images=4, synthetic_share=0.01) != dataset.digest
+
+
+@pytest.mark.parametrize("name, pattern", [("lfw", "*.jpg"), ("lfw", "*.ppm"), ("helen", "*_lbl03.png")])
+def test_synthetic_faces_of_which_files_were_removed_are_drawn_again(tmp_path, name, pattern):
+    want = np.array(data.load(name, 8, "synthetic", synthetic_images=4).labels)
+    folder, = (tmp_path / "cache").glob("synthetic-*/")
+    min(folder.rglob(pattern)).unlink()
+    np.testing.assert_array_equal(data.load(name, 16, "synthetic", synthetic_images=4).labels.shape, (4, 16, 16))
+    shutil.rmtree(next((tmp_path / "cache").glob(f"{name}-8px-*/")))
+    np.testing.assert_array_equal(data.load(name, 8, "synthetic", synthetic_images=4).labels, want)
 
 
 def test_official_and_note(tmp_path, monkeypatch):
@@ -514,6 +535,12 @@ def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
         refused(name, place(tmp_path / f"{name}{packed}", files, packed), "bytes, more than the 1,000")
 
 
+def test_an_archive_of_very_many_files_is_refused(tmp_path, monkeypatch):
+    root = place(tmp_path, lfw_files())
+    monkeypatch.setattr(archives, "MAX_FILES", 4)
+    refused("lfw", root, "lfw-funneled.tgz", "bytes or 4 files")
+
+
 # ---- command line and downloads ---------------------------------------------------------------------------
 
 def test_info_and_errors_on_the_command_line(tmp_path, capsys):
@@ -616,6 +643,10 @@ def test_without_a_published_checksum_the_first_copy_is_recorded(tmp_path, serve
     assert path.with_name(path.name + ".sha256").read_text() == f"{digest}  {path.name}\n"
     fetch.fetch("helen", root, [address])
     assert capsys.readouterr().out == ""
+    record = path.with_name(path.name + ".sha256")
+    record.write_text(digest[:20])  # half-written: recorded anew
+    fetch.fetch("helen", root, [address])
+    assert record.read_text() == f"{digest}  {path.name}\n"
     path.write_bytes(content + b"x")
     with pytest.raises(InputError, match="its checksum is not"):
         fetch.fetch("helen", root, [address])

@@ -58,3 +58,12 @@ def test_an_archive_that_is_not_the_published_one_is_told(tmp_path):
         (tmp_path / archive).write_bytes(b"something else")
     finding = doctor.dataset("lfw", str(tmp_path))
     assert finding.detail.count("not as published") == 2 and "fetch the official file" in finding.remedy
+
+
+def test_what_cannot_be_read_is_a_finding_and_the_other_checks_go_on(monkeypatch):
+    def unreadable(name, folder):
+        raise PermissionError(13, "Permission denied", f"/data/{name}")
+    monkeypatch.setattr(doctor.layouts, "find", unreadable)
+    found = {finding.name: finding for finding in doctor.findings("/data")}
+    assert "/data/lfw" in found["LFW Part Labels"].detail and "permissions" in found["LFW Part Labels"].remedy
+    assert "/data/helen" in found["HELEN"].detail and found["kernel"].detail.startswith("runs a notebook")

@@ -199,6 +199,12 @@ def test_each_gpu_is_claimed_once(tmp_path):
         assert name is None
 
 
+def test_a_folder_of_gpu_locks_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="which tells which GPUs are taken, cannot be written .*set TMPDIR"):
+        batch.claimed_gpu(["0"], tmp_path / "file").__enter__()
+
+
 def test_gpus_are_those_that_are_visible(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert batch.gpus() == ["2", "5"]

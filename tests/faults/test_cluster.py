@@ -28,6 +28,7 @@ def test_the_job_script_of_the_configuration_that_comes_along():
 @pytest.mark.parametrize("text, words", [
     ("kind: pbs\nworkers: 1", r"give kind \(slurm or cuda\), workers \(1 or more\) and options, nothing else"),
     ("kind: slurm\nworkers: 0", "give kind"),
+    ("kind: [slurm]\nworkers: 1", "give kind"),
     ("kind: slurm\nworkers: 1\nqueue: gpu", "give kind"),
     ("kind: slurm\nworkers: 1\noptions: [gpu]", "give kind"),
     ("kind: slurm\nworkers: 1\noptions: {cores: 1}", "the cluster cannot be described .*memory.*; correct its options"),

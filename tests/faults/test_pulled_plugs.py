@@ -195,9 +195,15 @@ def test_a_full_disk_and_a_read_only_one(stub, mounted):
     assert "No space left" in output and "4 failed" in output
     before = stub.done()
     mounted("size=50m")
+    (stub.out / ".running" / "bfcn32s-lfw-big-hair-iou-0123abcd").mkdir(parents=True)  # as a killed driver leaves it
+    shutil.rmtree(stub.out / ".failed")
     mounted("ro")
     status, output = stub.call()
     assert status == 2 and "cannot be written (Read-only file system); choose another folder" in output
+    assert " interrupted " in stub.call(command="status")[1]
+    holder = subprocess.Popen(["flock", stub.out / ".lock", "cat"], stdin=subprocess.PIPE)
+    assert " running " in eventually(lambda: re.search(" running ", stub.call(command="status")[1])).group()
+    holder.communicate()
     mounted("rw")
     completes(stub, before)
 
