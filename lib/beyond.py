@@ -22,6 +22,7 @@ NAMES = {"iou": "IoU", "bce": "BCE", "dice": "Dice", "tversky": "Tversky", "foca
          "lovasz_sigmoid": "Lovász sigmoid", "bce_iou": "BCE + IoU"}
 SCORES = {"iou": "IoU at 0.5", "iou_tuned": "IoU at the validation part's best threshold", "iou_soft": "IoU'",
           "boundary_iou": "Boundary IoU", "accuracy": "accuracy"}
+BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
 STUDIES = ("losses", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
@@ -33,11 +34,13 @@ NOTE_RESAMPLED = ("Every seed has training and test images of its own; 95 % inte
 
 @dataclass(frozen=True)
 class Condition:
-    """The runs of one condition: `name` is made of what varies in its study, `runs[loss][seed]`."""
+    """The runs of one condition: `name` is made of what varies in its study, `runs[loss][seed]`; `at_any_rate` is the
+    name without its learning rate and number of epochs."""
 
     name: str
     params: dict
     runs: dict[str, dict[int, Run]]
+    at_any_rate: str = ""
 
     def seeds(self, *losses: str) -> list[int]:
         """Seeds of which every one of these losses has its run."""
@@ -105,11 +108,16 @@ def conditions(study: Study) -> list[Condition]:
     varying = [key for key in every[0] if len({str(params.get(key)) for params in every}) > 1]
     grouped, found = defaultdict(lambda: defaultdict(dict)), {}
     for run, params in zip(study.values(), every):
-        name = ", ".join(_word(key, params.get(key)) for key in varying) or "all runs"
+        name = _name(params, varying)
         grouped[name][run.loss][run.record["seed"]] = run
         found[name] = params
-    return [Condition(name, found[name], {loss: dict(seeds) for loss, seeds in runs.items()})
+    return [Condition(name, found[name], {loss: dict(seeds) for loss, seeds in runs.items()},
+                      _name(found[name], [key for key in varying if key not in BUDGET]))
             for name, runs in grouped.items()]
+
+
+def _name(params, varying):
+    return ", ".join(_word(key, params.get(key)) for key in varying) or "all runs"
 
 
 def _word(name, value):
@@ -206,27 +214,27 @@ def _note(studies):
 def best_rates_table(study: Study, reference: str = "bce") -> Table:
     """Every loss at the learning rate that its validation part prefers, and how it compares there.
 
-    The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds.
+    The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds. What
+    else varies in the study, the number of epochs apart, is told apart.
     """
-    by_loss = defaultdict(dict)  # (model, loss) -> learning rate -> (validation IoU, condition)
+    by_loss = defaultdict(dict)  # (condition at any rate, loss) -> learning rate -> (validation IoU, condition)
     for condition in conditions(study):
         for loss, runs in condition.runs.items():
             kept = [run.history["val_iou"][run.record["best_epoch"] - 1] for run in runs.values()]
-            rates, rate = by_loss[condition.params["model"], loss], condition.params["learning_rate"]
+            rates, rate = by_loss[condition.at_any_rate, loss], condition.params["learning_rate"]
             if rate in rates:
                 raise InputError(f"{study.folder}: has several conditions at learning rate {rate:g} with {NAMES[loss]}; "
-                                 "compare rates in a study in which only network, loss and rate vary")
+                                 "compare rates in a study with one number of epochs for each")
             rates[rate] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
-    models = {model for model, _ in chosen}
-    if any((model, reference) not in chosen for model in models):
+    if any((where, reference) not in chosen for where, _ in chosen):
         raise InputError(f"{study.folder}: has no run with {NAMES[reference]} to compare with; run the rest of the "
                          "study")
     rows = []
-    for (model, loss), (rate, (validated, condition)) in chosen.items():
-        other = chosen[model, reference][1][1]
+    for (where, loss), (rate, (validated, condition)) in chosen.items():
+        other = chosen[where, reference][1][1]
         seeds = sorted(set(condition.runs[loss]) & set(other.runs[reference]))
-        row = [model, NAMES.get(loss, loss), len(by_loss[model, loss]), rate, len(seeds), validated]
+        row = [where, NAMES.get(loss, loss), len(by_loss[where, loss]), rate, len(seeds), validated]
         scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
         row += [float(values.mean()) for values in scores.values()]
         if loss != reference:
@@ -234,7 +242,7 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
             effect = inference.crossed_t([d], [data.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]
         rows.append(row + [None] * (12 - len(row)))
-    columns = ["network", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
+    columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
                f"IoU minus {NAMES[reference]}", "low", "high", "p"]
     return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: (row[0], -row[6])),
                  f"{NOTE} {results.data_note(list(study.values()))}")
@@ -255,7 +263,7 @@ def tables(name: str, study: Study) -> dict[str, Table]:
     """The tables of one study by the name of their file; a study of learning rates has one more."""
     found = {"losses": losses_table(study), "losses-iou-soft": losses_table(study, "iou_soft"),
              "conditions": conditions_table(study), "scores": metric_table({name: study})}
-    rates = [(each.params["model"], each.params["learning_rate"]) for each in conditions(study)]
-    if len({rate for _, rate in rates}) > 1 and len(set(rates)) == len(rates):  # rates, and nothing else
+    rates = [(each.at_any_rate, each.params["learning_rate"]) for each in conditions(study)]
+    if len({rate for _, rate in rates}) > 1 and len(set(rates)) == len(rates):
         found["best-rates"] = best_rates_table(study)
     return found

@@ -101,18 +101,28 @@ def test_scores_tell_the_loss_from_the_metric(study):
 
 def test_each_loss_is_compared_at_its_own_best_rate(rates):
     table = {row[1]: row for row in beyond.best_rates_table(rates).rows}
-    assert table["IoU"][:6] == ["bfcn32s", "IoU", 2, 0.001, 2, pytest.approx(0.7)]
+    assert table["IoU"][:6] == ["all runs", "IoU", 2, 0.001, 2, pytest.approx(0.7)]
     assert table["BCE"][2:6] == [2, 0.0005, 2, pytest.approx(0.6)]
     assert table["IoU"][8] == pytest.approx(0.05, abs=1e-3) and table["BCE"][8:] == [None] * 4
     assert set(beyond.tables("rates", rates)) == {"losses", "losses-iou-soft", "conditions", "scores", "best-rates"}
 
 
-def test_rates_are_not_compared_where_more_than_they_vary(tmp_path):
+def test_rates_are_compared_apart_for_all_else_that_varies(tmp_path):
     for loss in ("bce", "iou"):
-        for rate in (0.0005, 0.001):
+        for rate, epochs in ((0.0005, 40), (0.001, 10)):
             for size in (96, 128):
                 write(tmp_path / "study", np.random.default_rng(0), loss=loss, learning_rate=rate, image_size=size,
-                      tag=f"{rate:g}-{size}")
+                      epochs=epochs, tag=f"{rate:g}-{size}")
+    rows = beyond.tables("study", results.read_study(tmp_path / "study"))["best-rates"].rows
+    assert sorted(row[:3] for row in rows) == [[f"image_size {size}", loss, 2] for size in (128, 96) for loss in ("BCE", "IoU")]
+
+
+def test_rates_are_not_compared_where_the_number_of_epochs_varies_too(tmp_path):
+    for loss in ("bce", "iou"):
+        for rate in (0.0005, 0.001):
+            for epochs in (10, 40):
+                write(tmp_path / "study", np.random.default_rng(0), loss=loss, learning_rate=rate, epochs=epochs,
+                      tag=f"{rate:g}-{epochs}")
     study = results.read_study(tmp_path / "study")
     with pytest.raises(InputError, match="several conditions at learning rate 0.0005"):
         beyond.best_rates_table(study)

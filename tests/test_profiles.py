@@ -15,8 +15,8 @@ def test_every_profile_plans_32_different_runs(profile):
                                  read_yaml(profiles.PARAMS / f"{config.run_id}.yaml"))
 
 
-BEYOND = {"losses": 2 * 9 * 5, "networks": 3 * 2 * 5, "sparsity": 2 * 2 * 5 * 5, "parts": 2 * 6 * 5,
-          "rates": (2 + 2) * 4 * 5 + 7 * 4 * 2, "resampled": 2 * 2 * 10, "ablation": 2 * 7 * 5}
+BEYOND = {"losses": 2 * 9 * 5, "networks": 3 * 2 * 5, "sparsity": 2 * 2 * (5 + 3) * 5, "parts": 2 * 6 * 5,
+          "rates": (9 * 4 + 2 * 6) * 5, "resampled": 2 * 2 * 10, "ablation": 2 * 7 * 5}
 
 
 @pytest.mark.parametrize("profile", BEYOND)
