@@ -144,7 +144,7 @@ def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> R
         InputError: different shapes, no pixels, values out of range or no bins.
     """
     masks, probabilities = _same_shape(masks, probabilities, "probabilities")
-    if isinstance(bins, bool) or bins != int(bins) or bins < 1:
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise InputError(f"bins: {bins!r} will not do; give a whole number, 1 or more")
     if not probabilities.size:
         raise InputError("probabilities: there are no pixels; give at least one image")

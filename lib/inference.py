@@ -37,9 +37,13 @@ def bootstrap(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], c
     Returns:
         `Effect`; p is twice the smaller share of resamples on either side of 0, at least 2 / (resamples + 1).
     Raises:
-        InputError: no cell, shapes that do not fit, scores that are not finite.
+        InputError: no cell, shapes that do not fit, scores that are not finite, or a cell with a single cluster.
     """
     cells = _checked(differences, clusters)
+    for number, (_, labels) in enumerate(cells):
+        if len(np.unique(labels)) < 2:
+            raise InputError(f"cell {number}: a single cluster, so nothing tells how clusters differ; give the images of "
+                             "2 people or more")
     rng = np.random.default_rng(seed)
     drawn, totals = {}, np.zeros(resamples)
     for d, labels in cells:
@@ -230,7 +234,7 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
         ordinary least squares whether the optimiser calls it convergence or not, and where the fit did not converge.
     Raises:
         InputError: arrays of different lengths, fewer than 2 seeds, too few runs, scores without any spread, or a
-            loss that is missing, altogether or at each level of a cell or factor.
+            loss that is missing, altogether or in every cell of a level of `factor`.
     """
     import warnings
 

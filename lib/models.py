@@ -81,6 +81,12 @@ class Upsampling(keras.layers.Layer):
         return {**super().get_config(), "stride": self.stride}
 
 
+def check_size(image_size: int) -> None:
+    """Raises InputError for a side that the networks, which shrink it five times by 2, cannot give back."""
+    if not isinstance(image_size, int) or image_size < STRIDE or image_size % STRIDE:
+        raise InputError(f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)")
+
+
 def encoder(model, image_size=224, width=1.0, weights="imagenet"):
     """The convolutional part of VGG-16 (`bfcn32s`) or ResNet-50 (`fcresnet`) from `keras.applications`.
 
@@ -95,8 +101,9 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
         `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> (batch, image_size / 32,
         image_size / 32, channels).
     Raises:
-        InputError: weights that are missing, damaged or of another width.
+        InputError: weights that are missing, damaged or of another width, or an image_size that is no multiple of 32.
     """
+    check_size(image_size)
     name, _ = ENCODERS[model]
     application = getattr(keras.applications, name)
     shape = (image_size, image_size, 3)

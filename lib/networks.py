@@ -148,6 +148,7 @@ def application(name: str, image_size: int = 224, width: float = 1.0,
                 weights: str = "imagenet") -> keras.Model:
     """An encoder of `keras.applications` by name; arguments and errors as in `models.encoder`, no "demo"."""
     make = getattr(keras.applications, _known(name))
+    models.check_size(image_size)
     if weights == "demo":
         raise InputError(f"encoder_weights: {name} has no demo weights; use imagenet, none or a path")
     if weights == "imagenet" and width != 1:

@@ -187,6 +187,8 @@ def test_empty_bins_have_no_mean_and_no_weight():
     (lambda: reliability(np.ones((1, 2, 2)), np.full((1, 2, 2), 1.5)), r"outside \[0, 1\]"),
     (lambda: reliability(np.ones((1, 2, 2)), np.full((1, 2, 2), np.nan)), r"outside \[0, 1\]"),
     (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), 0), "bins: 0 will not do"),
+    (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), 15.0), "bins: 15.0 will not do"),
+    (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), None), "bins: None will not do"),
     (lambda: reliability(np.ones((0, 2, 2)), np.ones((0, 2, 2))), "there are no pixels"),
 ])
 def test_bad_input_is_refused(call, sentence):

@@ -225,6 +225,7 @@ def test_a_mixed_model_finds_that_the_loss_matters_for_one_model_only():
     (lambda: inference.bootstrap([], []), "differences and clusters have 0 and 0 cells"),
     (lambda: inference.bootstrap([[[1, np.nan]]], [[0, 1]]), "cell 0: differences of shape (1, 2)"),
     (lambda: inference.bootstrap([[[1, 2]]], [[0]]), "cell 0: differences of shape (1, 2) and clusters of shape (1,)"),
+    (lambda: inference.bootstrap([[[1, 2]]], [["ann", "ann"]]), "cell 0: a single cluster"),
     (lambda: inference.probability_of_improvement([[1]], []), "a and b have 1 and 0 cells"),
     (lambda: inference.equivalence([1]), "differences, margin: 1 and 0.005 will not do"),
     (lambda: inference.mixed_model([1, 2], [1, 0], ["a", "a"], [0, 0]), "seeds, is_first: a mixed model needs 2"),
