@@ -25,7 +25,7 @@ def test_a_study_of_many_runs_keeps_its_driver_small(tmp_path):
     found = scale(Stub(tmp_path / "project"), runs=24, workers=4)
     assert (found["status"], found["done"]) == (0, 24), "".join(found["printed"][-20:])
     memory = [mib for _, _, mib in found["quarters"]]
-    assert len(memory) == 4 and 20 < memory[0] and memory[-1] < memory[0] + 30 and found["processor"] > 0
+    assert len(memory) == 4 and 20 < memory[0] and memory[-1] < memory[0] + 30
 
 
 def test_every_fault_of_the_documentation_names_a_test_that_is_there():
