@@ -6,6 +6,7 @@ frozen and run in inference mode, batch statistics too. Every layer keeps the na
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 import keras
@@ -83,7 +84,7 @@ class Upsampling(keras.layers.Layer):
 
 def check_size(image_size: int) -> None:
     """Raises InputError for a side that the networks, which shrink it five times by 2, cannot give back."""
-    if not isinstance(image_size, int) or image_size < STRIDE or image_size % STRIDE:
+    if not isinstance(image_size, Integral) or image_size < STRIDE or image_size % STRIDE:
         raise InputError(f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)")
 
 

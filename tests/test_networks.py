@@ -267,3 +267,7 @@ def test_bad_input_is_refused(arguments, sentence):
 def test_sides_that_are_no_multiple_of_the_stride_are_refused(model, size):
     with pytest.raises(InputError, match=f"image_size: {size} will not do, it must be a multiple of 32"):
         networks.build(model, size, 0.25, 8, "none")
+
+
+def test_a_side_may_be_numpys():
+    assert networks.build("bfcn32s", np.int64(64), 0.125, 8, "none").output.shape == (None, 64, 64, 1)
