@@ -156,8 +156,13 @@ def _picture(name: str, data: bytes) -> Image.Image:
 def decode_image(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """A picture's bytes -> ((size, size, 3) uint8 RGB, original (width, height)): bilinear, antialiased. A
     picture that is not square is squeezed into the square, as keras.utils.load_img(target_size=...) does."""
-    image = _picture(name, data).convert("RGB")
+    image = _rgb(name, data)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)), image.size
+
+
+def _rgb(name: str, data: bytes) -> Image.Image:
+    image = _picture(name, data)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies even where nothing changes
 
 
 def _shrink(labels: np.ndarray, size: int) -> np.ndarray:
@@ -168,7 +173,7 @@ def _shrink(labels: np.ndarray, size: int) -> np.ndarray:
 def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """A coloured part label's bytes -> ((size, size) uint8 labels, original (width, height)). Raises
     InputError for a colour other than pure red (hair), green (face) and blue (background)."""
-    picture = _picture(name, data).convert("RGB")
+    picture = _rgb(name, data)
     found = picture.getcolors(len(LFW_COLOURS))  # (count, colour) of each, None for more colours
     if found is None or any(colour not in LFW_COLOURS for _, colour in found):
         rgb = np.asarray(picture)
@@ -225,14 +230,14 @@ def read_lfw(containers: list[Container], pictures: list[Picture], images: np.nd
     image_rows = {picture.image: row for row, picture in enumerate(pictures)}
     label_rows = {picture.labels[0]: row for row, picture in enumerate(pictures)}
 
-    def one(decode: Callable, row: int, name: str, data: bytes) -> tuple[int, np.ndarray, tuple[int, int]]:
-        return row, *decode(name, data, size)
+    def one(row: int, name: str, data: bytes) -> tuple[int, np.ndarray, tuple[int, int]]:
+        return row, *decode_image(name, data, size)
 
-    tasks = ((decode_lfw_label, label_rows[name], containers[1].place(name), data)
-             for name, data in containers[1].read(label_rows))
-    for row, label, original in _parallel(one, tasks, len(pictures), "LFW labels"):
-        labels[row], sizes[row] = label, original
-    tasks = ((decode_image, image_rows[name], containers[0].place(name), data)
+    members = tqdm(containers[1].read(label_rows), "LFW labels", len(pictures), unit="image", disable=None)
+    for name, data in members:  # on two threads these small steps would wait for Python's lock
+        row = label_rows[name]
+        labels[row], sizes[row] = decode_lfw_label(containers[1].place(name), data, size)
+    tasks = ((image_rows[name], containers[0].place(name), data)
              for name, data in containers[0].read(image_rows))
     for row, image, original in _parallel(one, tasks, len(pictures), "LFW images"):
         if original != sizes[row]:

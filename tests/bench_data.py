@@ -117,13 +117,16 @@ def reading(quick):
         faces = decode()
         task = training.Task(faces, data.split(count, "lfw", "big"), False)
         batches = training.Batches(task, slice(0, count), "bfcn32s", None, BATCH, seed=0)
-        once = dict.fromkeys(("tf.data", "image_dataset_from_directory", "DataLoader, 2 workers"))
-        each = dict.fromkeys(("tf.data", "tf.data, cached in memory", *list(once)[1:]))
+        others = ("image_dataset_from_directory", "DataLoader, 2 workers")
+        once = dict.fromkeys(("tf.data", "tf.data, cached on disk", *others))
+        each = dict.fromkeys(("tf.data", "tf.data, cached in memory", *others))
         notes = {"image_dataset_from_directory": "its images alone: it cannot read the labels"}
         if tf:
             decoded, directory = tf_data(root, size), keras_directory(root, size)
             check_same(faces, decoded)
             once |= {"tf.data": through(decoded.batch(BATCH).prefetch(tf.data.AUTOTUNE)),
+                     "tf.data, cached on disk": lambda: through(decoded.cache(
+                         f"{folder}/tf-cache{next(numbers)}").batch(BATCH).prefetch(tf.data.AUTOTUNE))(),
                      "image_dataset_from_directory": through(directory)}
             each |= {"tf.data": through(of_batches(decoded)),
                      "tf.data, cached in memory": through(of_batches(decoded.cache())),
@@ -139,10 +142,10 @@ def reading(quick):
                 (f"reading an epoch of {count} images of {size} px", lambda: [batches[i] for i in range(len(batches))],
                  each, 1.0)):
             there = [way for way in theirs.values() if way]
-            own, *others = compare(ours, *there, quick=quick, turns=4)
-            others = iter(others)
+            own, *timings = compare(ours, *there, quick=quick, turns=4)
+            timings = iter(timings)
             for against, way in theirs.items():
-                other = next(others) if way else None
+                other = next(timings) if way else None
                 rows.append(Row(what, against, own, other, wanted, "; ".join(filter(None, (
                     f"{count / own.median:.0f} images/s against {count / other.median:.0f}", notes.get(against))))
                     if other else MISSING, cause=CAUSE))
