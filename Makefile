@@ -31,7 +31,7 @@ browser:  ## Chromium for the browser tests; without it they are skipped
 	    echo "Chromium is missing, install it with: sudo apt install chromium"; fi; fi
 
 lab: $(READY)  ## JupyterLab on the front page
-	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/index.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/index.ipynb $(LAB)
 
 bench: $(READY)  ## performance tables, written to outputs/bench
 	$(BIN)/python tests/bench.py

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -163,7 +164,7 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
         with claimed_gpu(gpus()) as gpu:
             execute_notebook(NOTEBOOK, folder / NOTEBOOK.name, {**asdict(config), "out_dir": str(workspace)},
                              environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log",
-                             60 * timeout if timeout else None)
+                             math.ceil(60 * timeout) if timeout else None)
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
     except CellTimeoutError:

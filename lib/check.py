@@ -86,13 +86,20 @@ def soft_bounds(t: np.ndarray, p: np.ndarray) -> tuple[float, float]:
 
 
 def report(study: Study) -> tuple[str, int]:
-    """A line for each score that disagrees and each run that cannot be read, and one that sums up; how many they are."""
+    """A line for each score that disagrees and each run that cannot be read, and one that sums up; how many they are.
+
+    Raises:
+        InputError: no run has maps.
+    """
+    if study and not any((run.folder / "probabilities.npz").exists() for run in study.values()):
+        raise InputError(f"{study.folder}: its runs have no stored maps, as studies with real people are published without "
+                         "them; check a study of your own in outputs/")
     checked, lines = [], [*study.problems]
     for run in study.values():
         try:
             checked += check(run)
         except InputError as error:
-            lines.append(str(error))
+            lines.append(f"{run.run_id}: {error}")
     unread, wrong = len(lines), [each for each in checked if not each.agrees]
     lines += [f"{each.run_id}: {each.score} is {each.recorded:.6f} in the record and {each.low:.6f}"
              + f" to {each.high:.6f}" * bool(each.high > each.low) + " from its maps" for each in wrong]

@@ -240,7 +240,7 @@ def key(config: Config) -> tuple[str, dict[str, str]]:
 def key_parts(config: Config) -> dict[str, str]:
     """Digests of the parameters, the notebook and the code: the parts of the key that need no data.
 
-    The content of data and of weights files counts, not where they lie.
+    The content of data and of weights files counts, not where they lie; the notebook's parameters cell does not count.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     beyond = config.model not in PAPER["model"] or config.loss not in PAPER["loss"]
@@ -251,7 +251,8 @@ def key_parts(config: Config) -> dict[str, str]:
         params["encoder_weights"] = _digest(weights.read_bytes())
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     return {"parameters": _digest(json.dumps(params, sort_keys=True).encode()),
-            "notebook": _digest(json.dumps([c["source"] for c in cells if c["cell_type"] == "code"]).encode()),
+            "notebook": _digest(json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code" and "parameters"
+                                            not in cell.get("metadata", {}).get("tags", ())]).encode()),
             "code": _digest(code)}
 
 

@@ -224,13 +224,20 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
                           ("rerun", "run a record's run again and compare"),
                           ("doctor", "check this machine, with a remedy for each fault")):
         sub = commands.add_parser(command, help=text)
-        sub.add_argument("--profile", default="demo", help="a file of params/profiles (default: demo)")
-        sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
-        sub.add_argument("--out", help="the study's folder (default: outputs/<profile>[-seed<N>|-<N>seeds])")
-        sub.add_argument("--only", default="*", metavar="GLOB", help="run ids, for example '*-lfw-big-*'")
-        sub.add_argument("--seed", type=int, help="seed of every run (default: 0)")
-        sub.add_argument("--seeds", type=int, metavar="N", help="repeat every run with the seeds 0 to N-1")
-        sub.add_argument("--workers", type=int, help="notebooks at a time (default: one a GPU, else one a core)")
+        sub.set_defaults(profile="demo", data=None, out=None, only="*", seed=None, seeds=None, workers=None)
+        executes, stored = command in ("run", "plan", "status"), command in ("report", "check", "publish")
+        if executes or stored:
+            sub.add_argument("--profile", help="a file of params/profiles (default: demo)")
+            sub.add_argument("--seed", type=int, help="seed of every run (default: 0)")
+            sub.add_argument("--seeds", type=int, metavar="N", help="repeat every run with the seeds 0 to N-1")
+            sub.add_argument("--out", help="the study's folder (default: outputs/<profile>[-seed<N>|-<N>seeds])")
+        if command == "rerun":
+            sub.add_argument("--out", help="a folder for the new run (default: outputs/rerun)")
+        if executes or command in ("rerun", "doctor"):
+            sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
+        if executes:
+            sub.add_argument("--only", metavar="GLOB", help="run ids, for example '*-lfw-big-*'")
+            sub.add_argument("--workers", type=int, help="notebooks at a time (default: one a GPU, else one a core)")
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
             sub.add_argument("--cluster", metavar="FILE", help="start the workers of this file of params/clusters")
@@ -239,7 +246,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
             sub.add_argument("--timeout", type=float, metavar="MINUTES",
                              help="end a run whose training takes longer (default: no limit)")
-        if command in ("run", "plan", "status"):
+        if executes:
             sub.add_argument("--any-code", action="store_true",
                              help="count runs of other versions of the code and notebook as done")
         if command == "rerun":
@@ -295,10 +302,14 @@ def main(argv: list[str] | None = None) -> int:
                 raise InputError("--no-shared-files: give --scheduler or --cluster with it, and only one of the two")
             return 1 if run(configs, study, where, options.force, options.any_code, options.timeout) else 0
         show(plan(configs, study, options.any_code), workers)
+        sys.stdout.flush()
         return 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:  # a folder that cannot be entered, a name that is too long
         print(f"error: {error.filename or study}: {error.strerror or error}; use another path or change its permissions",
               file=sys.stderr)

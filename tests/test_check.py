@@ -18,6 +18,11 @@ def test_every_score_of_the_published_study_is_that_of_its_maps(capsys):
     assert capsys.readouterr().out.startswith("224 scores of 32 runs recomputed from their maps: 0 disagree")
 
 
+def test_a_study_published_without_maps_is_one_sentence(capsys):
+    assert study.main(["check", "--out", str(DEMO.with_name("small"))]) == 2
+    assert "no stored maps" in capsys.readouterr().err
+
+
 @pytest.fixture
 def copied(tmp_path):
     """One run of the published study with its pictures."""

@@ -209,6 +209,10 @@ def test_the_key_changes_with_the_notebook_and_the_code(tiny, tmp_path, monkeypa
     (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
     monkeypatch.setattr(configuration, "NOTEBOOK", tmp_path / "train.ipynb")
     assert key(tiny) == before  # prose does not count
+    parameters = next(cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ()))
+    parameters["source"].append("\nepochs: int = 2")  # by hand, as the notebook proposes: every run is given its own
+    (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
+    assert key(tiny) == before
     notebook["cells"].append({"cell_type": "code", "source": ["1 + 1"]})
     (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
     after = key(tiny)

@@ -152,6 +152,20 @@ def test_bad_input_gets_one_sentence(arguments, words):
         assert word in called.stderr
 
 
+@pytest.mark.parametrize("arguments", [["report", "--only", "*"], ["check", "--data", "x"], ["doctor", "--workers", "2"],
+                                       ["publish", "--to", "x", "--force"], ["rerun", "x", "--seed", "1"]])
+def test_what_a_command_does_not_use_is_no_option_of_it(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        study.main(arguments)
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    piped = subprocess.run(f"{sys.executable} -m lib.study plan --profile rates | head -1", shell=True, cwd=PROJECT,
+                           capture_output=True, text=True)
+    assert piped.stdout.count("\n") == 1 and "error" not in piped.stderr
+
+
 @pytest.mark.parametrize("damage, words", [
     (lambda lfw: cut(lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg"), ["Lu_Ba_0001.jpg", "truncated or corrupt"]),
     (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").write_bytes(b""), ["Lu_Ba_0001.jpg", "0 bytes"]),

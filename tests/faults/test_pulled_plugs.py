@@ -50,14 +50,14 @@ def test_kernels_that_raise_die_run_out_of_memory_or_hang(stub):
     """The study goes on past them, each is filed with its cause and log, and the next `run` does them again."""
     for name, fault in DIE.items():
         (stub.faults / f"bfcn32s-lfw-{name}").write_text(fault)
-    status, output = stub.call("--timeout", 0.15, only="bfcn32s-lfw-*")
+    status, output = stub.call("--timeout", 0.12, only="bfcn32s-lfw-*")
     assert status == 1 and "4 runs finished, 4 failed" in output, output
     errors = {path.parent.name[len("bfcn32s-lfw-"):]: path.read_text()
               for path in stub.out.glob(".failed/*/error.txt")}
     assert errors["big-hair-bce"] == "cell 3: ValueError: a notebook that raises\n"
     assert "died" in errors["big-hair-iou"].lower()
     assert "MemoryError" in errors["big-nohair-bce"]
-    assert errors["big-nohair-iou"].startswith("a cell took longer than the 0.15 minutes of --timeout; raise it")
+    assert errors["big-nohair-iou"].startswith("a cell took longer than the 0.12 minutes of --timeout; raise it")
     for name in DIE:
         assert {"kernel.log", "train.ipynb"} <= {
             path.name for path in (stub.out / ".failed" / f"bfcn32s-lfw-{name}").iterdir()}
