@@ -138,7 +138,7 @@ def threshold_effect(study: Study) -> str:
     with_threshold = np.array([np.subtract(*thresholded[cells[i]]) for i in kept])
     deficit, rest = without.mean(), with_threshold.mean()
     text = (f"BCE's mean deficit against IoU loss is {deficit:+.3f} in IoU′ and {rest:+.3f} in IoU, "
-            f"in {len(kept)} of {len(paper.CELLS)} cells: ")
+            f"the means of {len(kept)} of {len(paper.CELLS)} cells: ")
     if deficit <= 0:
         text += "in IoU′ there is no deficit to explain."
     elif rest <= 0:

@@ -187,7 +187,7 @@ def test_a_score_that_is_no_number_is_left_out(tmp_path):
     study = study_of(tmp_path, ((0.9, 0.8), (float("nan"), 0.8)), ((0.8, 0.6), (0.8, 0.7)))
     assert findings.usable(study, "iou_soft")[0] == [SMALL]
     assert findings.usable(study, "iou")[0] == [HAIR, SMALL]
-    assert "in 1 of 16 cells" in findings.threshold_effect(study)
+    assert "the means of 1 of 16 cells" in findings.threshold_effect(study)
 
 
 def test_parts_of_the_study(tmp_path):
