@@ -29,7 +29,7 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
         raise InputError(f"{folder / 'record.json'}: {error}") from error
     config = replace(config, data=root) if root else config
     if (study / config.run_id).exists():
-        raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder")
+        raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder with --out")
     changed = differences(first, config)
     print("\n".join(["Not as in the record:", *changed]) if changed else "Versions, code and notebook are the record's.",
           flush=True)

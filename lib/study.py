@@ -35,6 +35,7 @@ class Planned:
     state: str
     detail: str = ""
     seconds: float = 0.0
+    images: int | None = None  # of its data set, where a record tells
 
 
 def state(config: Config, study: Path, any_code: bool = False) -> Planned:
@@ -53,7 +54,7 @@ def state(config: Config, study: Path, any_code: bool = False) -> Planned:
         if changed := [part for part in parts if parts[part] != record.get("key_parts", {}).get(part)
                        and not (any_code and part in ("code", "notebook"))]:
             return Planned(config, "stale", "was run with other " + ", ".join(changed))
-        return Planned(config, "done", detail, record["seconds"].get("total", 0.0))
+        return Planned(config, "done", detail, record["seconds"].get("total", 0.0), record["data"].get("images"))
     begun = []
     for workspace in (study / batch.RUNNING).glob(f"{config.run_id}-????????"):
         with contextlib.suppress(FileNotFoundError):  # it ended just now
@@ -111,7 +112,8 @@ def estimate(planned: list[Planned], workers: int) -> str:
     done = [p for p in planned if p.state == "done" and p.seconds]
     if not todo:
         return "all runs are done"
-    work = {id(p): operations(p.config) for p in planned}
+    images = {p.config.dataset: p.images for p in done}
+    work = {id(p): operations(p.config, images.get(p.config.dataset)) for p in planned}
     if done:
         rate, basis = sum(work[id(p)] for p in done) / sum(p.seconds for p in done), "the runs that are done"
     else:
@@ -121,10 +123,11 @@ def estimate(planned: list[Planned], workers: int) -> str:
             f"(estimated from {basis})")
 
 
-def operations(config: Config) -> float:
-    """Rough number of multiply-adds that a run's training takes, for estimates only."""
-    official = data.DATASETS[config.dataset]
-    images = config.synthetic_images if config.data == "synthetic" else official.images
+def operations(config: Config, images: int | None = None) -> float:
+    """Rough number of multiply-adds that a run's training takes, for estimates only; `images` of its data set, by default
+    as many as the official one has."""
+    if not images:
+        images = config.synthetic_images if config.data == "synthetic" else data.DATASETS[config.dataset].images
     train = data.split(images, config.dataset, config.size).train.stop
     cells, width = (config.image_size / 32) ** 2, config.encoder_width
     if config.model in ("fcn8s", "segnet", "unet"):  # VGG-16 every time; two of them train a mirrored decoder

@@ -260,6 +260,16 @@ def test_every_data_set_of_a_grid_is_decoded_before_anything_starts(monkeypatch)
     assert seen == ["/one", "/two"]
 
 
+def test_an_estimate_takes_the_images_that_records_tell():
+    """HELEN's place may be taken by fewer faces: 300 of them do not make LFW's images cheap."""
+    lfw, helen = (replace(tiny(RUN + "iou")[0], dataset=name, data="/real") for name in ("lfw", "helen"))
+    waiting = study.Planned(lfw, "waiting")
+    few, all_of_it = (study.estimate([study.Planned(helen, "done", "", 600.0, images), waiting], 1) for images in (300, None))
+    assert few != all_of_it
+    seconds = 600 * study.operations(lfw) / study.operations(helen, 300) + 10  # of start-up
+    assert seconds > 3600 and f"roughly {study.duration(seconds)} with" in few
+
+
 def test_networks_that_encode_every_time_are_estimated_higher():
     work = {model: study.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")}
     assert work["bfcn32s"] < work["fcn8s"] < work["unet"]
