@@ -12,7 +12,9 @@ import itertools
 import json
 import logging
 import shutil
+import signal
 import sys
+import threading
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -48,6 +50,19 @@ class Where:
     shared: bool = True
 
 
+@contextlib.contextmanager
+def deaf_to_ctrl_c():
+    """Processes started in this block ignore Ctrl-C, which a terminal sends to all: the driver alone answers it."""
+    if threading.current_thread() is not threading.main_thread():  # where Python refuses to set signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def execute_all(configs: list[Config], study: Path, where: Where, done: Callable[[dict], None],
                 timeout: float | None = None) -> None:
     """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
@@ -68,9 +83,10 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
         elif where.cluster:
             client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
         else:
-            local = stack.enter_context(LocalCluster(n_workers=where.workers, threads_per_worker=1, processes=True,
-                                                     memory_limit=0, dashboard_address="127.0.0.1:0",
-                                                     silence_logs=logging.CRITICAL))
+            with deaf_to_ctrl_c():
+                local = stack.enter_context(LocalCluster(n_workers=where.workers, threads_per_worker=1, processes=True,
+                                                         memory_limit=0, dashboard_address="127.0.0.1:0",
+                                                         silence_logs=logging.CRITICAL))
             client = stack.enter_context(Client(local))
             threads = max(1, batch.cores() // where.workers)
         if importlib.util.find_spec("bokeh"):

@@ -67,6 +67,17 @@ def test_kernels_that_raise_die_run_out_of_memory_or_hang(stub):
     assert not list(stub.out.glob(".failed/*"))
 
 
+def test_ctrl_c_in_a_terminal_is_one_sentence(stub):
+    """The terminal sends it to the driver and to the workers."""
+    driver = stub.start(STUB_SECONDS="1")
+    eventually(lambda: stub.done() and stub.kernels())
+    for process in [driver.pid, *stub.workers()]:
+        os.kill(process, signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and "the same command goes on from here" in output and "Traceback" not in output, output
+    eventually(lambda: not stub.processes(), 30)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_driver_that_is_killed_or_asked_to_stop(stub, number):
     driver = stub.start(STUB_SECONDS="1")
