@@ -14,8 +14,8 @@ import logging
 import shutil
 import signal
 import sys
-import threading
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

@@ -304,15 +304,15 @@ def main(argv: list[str] | None = None) -> int:
             if not where.shared and not (where.scheduler or where.cluster) or where.scheduler and where.cluster:
                 raise InputError("--no-shared-files: give --scheduler or --cluster with it, and only one of the two")
             return 1 if run(configs, study, where, options.force, options.any_code, options.timeout) else 0
-        show(plan(configs, study, options.any_code), workers)
-        sys.stdout.flush()
+        try:
+            show(plan(configs, study, options.any_code), workers)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:  # a folder that cannot be entered, a name that is too long
         print(f"error: {error.filename or study}: {error.strerror or error}; use another path or change its permissions",
               file=sys.stderr)

@@ -166,6 +166,14 @@ def test_a_reader_that_has_read_enough_is_no_error():
     assert piped.stdout.count("\n") == 1 and "error" not in piped.stderr
 
 
+def test_a_broken_pipe_does_not_make_a_run_a_success(monkeypatch, tmp_path, capsys):
+    def broken(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+    monkeypatch.setattr(study, "run", broken)
+    assert study.main(["run", "--out", str(tmp_path / "study")]) == 2
+    assert "Broken pipe" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("damage, words", [
     (lambda lfw: cut(lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg"), ["Lu_Ba_0001.jpg", "truncated or corrupt"]),
     (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").write_bytes(b""), ["Lu_Ba_0001.jpg", "0 bytes"]),
