@@ -76,7 +76,7 @@ class Condition:
 
 
 def read(study_dir: str | Path = "") -> dict[str, Study]:
-    """The studies beyond the paper by name: each from `outputs/` if it was run here, else the published one.
+    """The studies beyond the paper by name: each from `outputs/` or as published, whichever has more finished runs.
 
     Args:
         study_dir: read this study alone.
@@ -87,9 +87,9 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
         folder = PROJECT / study_dir
         return {folder.name: results.read_study(folder)}
     roots = [PROJECT / "outputs", PROJECT / "outputs" / "published"]
-    folders = {name: next((root / name for root in roots if any((root / name).glob("*/record.json"))), None)
-               for name in STUDIES}
-    found = {name: results.read_study(folder) for name, folder in folders.items() if folder}
+    finished = {name: [len(list((root / name).glob("*/record.json"))) for root in roots] for name in STUDIES}
+    found = {name: results.read_study(roots[int(np.argmax(counts))] / name)
+             for name, counts in finished.items() if any(counts)}
     if not found:
         raise InputError(f"outputs/: holds none of the studies {', '.join(STUDIES)}; run one with "
                          "`python -m lib.study run --profile losses --data ROOT`")

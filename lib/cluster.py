@@ -75,11 +75,7 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
         stack.enter_context(dask.config.set(PATIENCE))
         threads = 1
         if where.scheduler:
-            try:
-                client = stack.enter_context(Client(where.scheduler, timeout=30))
-            except (OSError, ValueError) as error:
-                raise InputError(f"--scheduler: no Dask scheduler answers at {where.scheduler} ({reason(error)}); "
-                                 "give an address such as tcp://host:8786") from error
+            client = stack.enter_context(connected(where.scheduler))
         elif where.cluster:
             client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
         else:
@@ -135,6 +131,23 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
             go_on()
 
 
+def refuse_unreachable(where: Where) -> None:
+    """Raises InputError if the scheduler does not answer, or the file's kind of cluster cannot be had here."""
+    if where.scheduler:
+        connected(where.scheduler).close()
+    elif where.cluster:
+        submittable(where.cluster)
+
+
+def connected(scheduler: str) -> Client:
+    """A client of the Dask scheduler at this address. Raises InputError if none answers."""
+    try:
+        return Client(scheduler, timeout=30)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--scheduler: no Dask scheduler answers at {scheduler} ({reason(error)}); "
+                         "give an address such as tcp://host:8786") from error
+
+
 # ---- clusters ----------------------------------------------------------------------------------------------
 
 def described(path: Path) -> tuple[type, dict[str, Any], int]:
@@ -158,12 +171,18 @@ def described(path: Path) -> tuple[type, dict[str, Any], int]:
     return cluster, ({"python": sys.executable} if kind == "slurm" else {}) | options, workers
 
 
-def started(path: Path):
-    """The cluster of a file, its workers asked for; a context manager that ends them. Raises InputError."""
+def submittable(path: Path) -> tuple[type, dict[str, Any], int]:
+    """`described`, where this machine has the command that submits jobs; else raises InputError."""
     cluster, options, workers = described(path)
     submit = cluster.job_cls.submit_command.split()[0] if hasattr(cluster, "job_cls") else ""
     if submit and not shutil.which(submit):
         raise InputError(f"{path}: there is no command {submit} here; start the study on a machine that submits jobs")
+    return cluster, options, workers
+
+
+def started(path: Path):
+    """The cluster of a file, its workers asked for; a context manager that ends them. Raises InputError."""
+    cluster, options, workers = submittable(path)
     try:
         return cluster(**{"n_workers": workers} | options)
     except Exception as error:  # the library's and the queue's own, of many types

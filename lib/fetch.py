@@ -1,4 +1,5 @@
 """Downloads of the official archives, verified by checksum (pooch)."""
+import contextlib
 import hashlib
 import os
 import re
@@ -108,6 +109,7 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     pooch.get_logger().setLevel("WARNING")
     failures = []
+    made = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,5 +133,8 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
         finally:
             if partial.is_file():
                 partial.unlink()
+    with contextlib.suppress(OSError):  # another download is at work there
+        for folder in made:
+            folder.rmdir()
     raise InputError(f"could not download {path.name}, tried {', '.join(failures)}: give another address "
                      f"with --url, or put the file at {path} yourself")

@@ -122,8 +122,10 @@ def provenance(study: Study) -> str:
         values = sorted({str(run.record["params"][name]) for run in runs if name in run.record["params"]})
         if values:
             found.append(f"{words} {' or '.join(values)}")
-    stand_ins = any(run.record["data"]["note"] or run.record["data"]["scaled"] for run in runs)
-    caution = " They are not the paper's data, so its scores are no yardstick for these." if stand_ins else ""
+    others = sorted({paper.DATASETS.get(run.cell.dataset, run.cell.dataset) for run in runs
+                     if run.record["data"]["note"] or run.record["data"]["scaled"]}, reverse=True)
+    caution = (f" What stands here for {' and '.join(others)} is not the paper's data, so its scores are no yardstick there."
+               if others else "")
     return f"{results.data_note(runs)}{caution} Settings: {', '.join(found)}."
 
 

@@ -16,6 +16,7 @@ from lib.results import Run, Study
 
 OUTPUTS = PROJECT / "outputs"
 PUBLISHED = OUTPUTS / "published"
+RERUN = "rerun"  # folder below it of what is run again, which is no study
 PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
 
 
@@ -160,7 +161,8 @@ def state(folder: Path) -> State | None:
 def studies(outputs: Path = OUTPUTS) -> list[State]:
     """Every study below `outputs/`, one's own before those in `outputs/published/`."""
     folders = [folder for root in (outputs, outputs / PUBLISHED.name) if root.is_dir()
-               for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+               for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
+               and folder != outputs / RERUN]
     return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
 
 

@@ -76,13 +76,13 @@ def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]], metric:
     check_together(runs=runs)
     fig = Figure(figsize=(5.2, 3), layout="constrained")
     ax = fig.subplots()
-    for loss, (history, best_epoch) in runs.items():
+    for number, (loss, (history, best_epoch)) in enumerate(runs.items()):
         if metric not in history:
             raise InputError(f"history has no column {metric!r}: it has {', '.join(history)}")
         values, colour = np.asarray(history[metric], "float64"), COLOURS.get(loss, VALIDATION)
         ax.plot(history["epoch"], values, ".-", ms=3, color=colour, label=f"{NAMES.get(loss, loss)}, best {best_epoch}")
-        ax.scatter([best_epoch], values[np.equal(history["epoch"], best_epoch)], s=45, facecolor="none",
-                   edgecolor=colour, zorder=3)
+        ax.scatter([best_epoch], values[np.equal(history["epoch"], best_epoch)], s=120 / 2**number,
+                   facecolor="none", edgecolor=colour, zorder=3)  # one ring shows around the other
     score = metric.removeprefix("val_")
     ax.set(xlabel="epoch", ylabel=f"validation: {METRICS.get(score, score)}", xlim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -165,15 +165,17 @@ def iou_accuracy_bounds(points: Sequence[tuple[float, float, str, str]], prevale
     for loss, colour in COLOURS.items():
         xy = np.array([point[:2] for point in points if point[3] == loss]).reshape(-1, 2)
         ax.scatter(*xy.T, s=28, color=colour, label=NAMES[loss], zorder=3)
-    outside = []
-    for accuracy, iou, label, loss in points:
-        side, align = (-9, "right") if loss == "iou" else (9, "left")
-        ax.annotate(label, (accuracy, iou), (side, 0), textcoords="offset points", ha=align, va="center",
-                    size=7.5)
-        lowest = paper.iou_bounds(max(0, accuracy - rounding), prevalence)[0] - rounding - 1e-9
-        highest = paper.iou_bounds(min(1, accuracy + rounding), prevalence)[1] + rounding + 1e-9
-        if not lowest <= iou <= highest:
-            outside.append((accuracy, iou))
+    per_share = 250 / np.ptp(ax.get_ylim())  # points of the axis, roughly
+    ax.set_ylim(ax.get_ylim())
+    for loss, side, align in (("iou", -16, "right"), ("bce", 16, "left")):
+        named = [point for point in points if point[3] == loss]
+        for (accuracy, iou, label, _), y in zip(named, _apart([iou for _, iou, *_ in named], 10 / per_share)):
+            ax.annotate(label, (accuracy, iou), (side, per_share * (y - iou)), textcoords="offset points", ha=align,
+                        va="center", size=7.5,
+                        arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 1, "shrinkB": 4})
+    outside = [(a, iou) for a, iou, *_ in points
+               if not paper.iou_bounds(max(0, a - rounding), prevalence)[0] - rounding - 1e-9 <= iou
+               <= paper.iou_bounds(min(1, a + rounding), prevalence)[1] + rounding + 1e-9]
     ax.scatter(*np.reshape(outside, (-1, 2)).T, s=130, facecolor="none", edgecolor=OUTSIDE, lw=1.8, zorder=4,
                label="outside the band")
     ax.set(xlabel="accuracy (share of pixels)", ylabel="IoU", title=title, xlim=(x[0], x[-1]))
@@ -221,7 +223,7 @@ def distributions(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
         left.hist(scores, np.linspace(0, 1, 41), color=COLOURS[loss], alpha=0.55, label=NAMES[loss])
         left.axvline(np.median(scores), color=COLOURS[loss], ls="--", label=f"median {np.median(scores):.3f}")
     left.set(xlabel="IoU at 0.5 of an image", ylabel="images", xlim=(min(map(np.min, both.values())) - 0.05, 1))
-    left.legend(loc="upper left")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)  # above, where no bar is
     differences = both["iou"] - both["bce"]
     width = max(np.abs(differences).max(), 0.01)
     right.hist(differences, np.linspace(-width, width, 41), color=GREY)
@@ -229,7 +231,7 @@ def distributions(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
     if differences.size > 1:
         right.axvspan(*stats.mean_interval(*both.values()), color=_winner([differences.mean()])[0], alpha=0.4,
                       label=f"mean {differences.mean():+.3f}, 95 % interval")
-        right.legend(loc="upper left")
+        right.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
     right.set(xlabel="difference of an image, IoU loss − BCE loss", ylabel="images")
     return fig
 
@@ -312,6 +314,15 @@ def _label_rows(ax: Axes, labels: Sequence[str]) -> None:
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
+
+
+def _apart(values: Sequence[float], gap: float) -> np.ndarray:
+    """These numbers moved as little as possible (least squares) so that no two are closer than `gap`."""
+    from scipy.optimize import isotonic_regression
+
+    order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
+    moved = (isotonic_regression(np.asarray(values)[order] - steps).x if len(values) else 0) + steps
+    return moved[np.argsort(order)]
 
 
 def _winner(differences: ArrayLike) -> list[str]:

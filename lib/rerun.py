@@ -1,10 +1,10 @@
 """Runs a record's run again, and says what differs: `python -m lib.study rerun RECORD`."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from lib import InputError, batch, results
-from lib.config import Config, key_parts, resolve
+from lib.config import Config, key, resolve
 from lib.results import Run
 
 
@@ -31,8 +31,8 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
     if (study / config.run_id).exists():
         raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder with --out")
     changed = differences(first, config)
-    print("\n".join(["Not as in the record:", *changed]) if changed else "Versions, code and notebook are the record's.",
-          flush=True)
+    print("\n".join(["Not as in the record:", *changed]) if changed else
+          "Versions, processor, code, notebook and data are the record's.", flush=True)
     with batch.locked(study):
         outcome = batch.execute(config, study, batch.cores())
     if outcome["error"]:
@@ -41,14 +41,18 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
 
 
 def differences(run: Run, config: Config) -> list[str]:
-    """A line for each version, and each part of the key but the data, that is not as in the record."""
+    """A line for each version, each parameter that the record does not have, and each part of the key that is not as in the
+    record. Raises InputError if the data are missing."""
     from lib.training import versions
 
     now, old = versions(), run.record["versions"]
     lines = [f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"
              for name in sorted({*now, *old}) if now.get(name) != old.get(name)]
+    newer = [f"{name} is not in the record, now {value!r}" for name, value in asdict(config).items()
+             if name not in run.record["params"]]
     parts = run.record.get("key_parts", {})
-    return lines + [f"other {part}" for part, digest in key_parts(config).items() if parts.get(part) != digest]
+    return lines + newer + [f"other {part}" for part, digest in key(config)[1].items()
+                            if parts.get(part) != digest and not (part == "parameters" and newer)]
 
 
 def comparison(first: Run, second: Run) -> str:

@@ -170,6 +170,7 @@ def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool 
     from lib import cluster
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
+    cluster.refuse_unreachable(where)
     with batch.locked(study):
         if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work: remains of other drivers
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
@@ -279,8 +280,8 @@ def main(argv: list[str] | None = None) -> int:
             from lib import doctor
             return doctor.report(overrides.get("data"))
         if options.command == "rerun":
-            from lib import rerun
-            out = study if options.out else PROJECT / "outputs" / "rerun"
+            from lib import inspection, rerun
+            out = study if options.out else inspection.OUTPUTS / inspection.RERUN
             print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"))))
             return 0
         if options.command == "report":

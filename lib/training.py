@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import time
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -240,10 +241,17 @@ def claim(folder: Path) -> None:
                          "its permissions") from error
 
 
+def processor() -> str:
+    """The maker's name of this machine's processor, where it can be had."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else []
+    return (names or [platform.processor() or platform.machine()])[0]
+
+
 def versions() -> dict:
-    """Versions of what decides the numbers, and the device that the backend computes on ("CPU:0", "cuda:0")."""
+    """Versions of what decides the numbers, the processor, and the device that the backend computes on ("CPU:0", "cuda:0")."""
     backend = keras.backend.backend()
-    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine(),
+    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine(), "cpu": processor(),
              "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]}
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
         found[package] = metadata.version(package)

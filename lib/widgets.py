@@ -117,6 +117,14 @@ class Inspector(anywidget.AnyWidget):
         if self.image not in ids:
             self.image = ids[0]
 
+    @traitlets.validate("image")
+    def _is_shown(self, proposal):
+        ids = self.content.get("ids", [])
+        if ids and proposal.value not in ids:
+            raise traitlets.TraitError(f"image: there is no test image {proposal.value[:100]!r}; take one of "
+                                       f"content['ids'], for example {ids[0]!r}")
+        return proposal.value
+
     def show_largest_disagreement(self) -> None:
         """Goes to the pair of runs and the image on which the IoU of both losses differs most. Raises InputError."""
         if self._study is None:

@@ -61,11 +61,8 @@ def environment() -> dict:
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
         return done.stdout.strip().partition("\n")[0] or None
 
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines()
-             if line.startswith("model name")] if cpuinfo.is_file() else []
     found = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "system": platform.platform(),
-             "cpu": names[0] if names else platform.processor() or platform.machine(), "cores": batch.cores(),
+             "cores": batch.cores(),
              "gpu": first_line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
              "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
              "commit": first_line("git", "describe", "--always", "--dirty"), **training.versions()}

@@ -166,6 +166,16 @@ def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
         beyond.losses_table(results.read_study(old), "iou_tuned")
 
 
+def test_the_study_with_more_finished_runs_is_read(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(beyond, "PROJECT", tmp_path)
+    begun, published = tmp_path / "outputs" / "losses", tmp_path / "outputs" / "published" / "losses"
+    shutil.copytree(study.folder, published)
+    shutil.copytree(next(iter(study.values())).folder, begun / next(iter(study)))
+    assert beyond.read()["losses"].folder == published
+    shutil.copytree(study.folder, begun, dirs_exist_ok=True)
+    assert beyond.read()["losses"].folder == begun  # as many: one's own
+
+
 def test_the_report_of_such_a_study_is_the_notebook_beyond(study):
     text = report.write(study.folder)
     assert "beyond.ipynb" in text and (study.folder / "tables" / "losses.csv").is_file()

@@ -84,6 +84,7 @@ def test_studies_are_found_with_their_states(tmp_path):
     (tmp_path / "mine" / ".running" / "bfcn32s-lfw-big-nohair-iou-12ab34cd").mkdir(parents=True)
     for nothing in ("cache", "bench", ".hidden"):
         (tmp_path / nothing).mkdir()
+    write_run(tmp_path / "rerun", paper.CELLS[0], "iou")  # what `rerun` wrote is no study
     mine, published = inspection.studies(tmp_path)
     assert (mine.folder, published.folder) == (tmp_path / "mine", tmp_path / "published" / "demo")
     assert mine.done == [paper.CELLS[0].run_id("iou")] == published.done

@@ -205,6 +205,16 @@ def test_iou_accuracy_bounds_ring_what_lies_outside():
         assert (at.min(), at.max()) == pytest.approx(paper.iou_bounds(accuracy, 0.25))
 
 
+def test_labels_of_points_keep_apart_and_in_order():
+    values = [0.5, 0.501, 0.9, 0.499, 0.1]
+    moved = plots._apart(values, 0.02)
+    assert np.diff(np.sort(moved)).min() == pytest.approx(0.02)
+    assert np.argsort(moved).tolist() == np.argsort(values).tolist()
+    assert moved[[2, 4]].tolist() == pytest.approx([0.9, 0.1])  # far ones stay
+    assert moved[[0, 1, 3]].mean() == pytest.approx(0.5)  # the least squares move of the others
+    assert plots._apart([], 0.02).tolist() == []
+
+
 def test_rounding_of_reported_scores_is_forgiven():
     low = paper.iou_bounds(0.9, 0.25)[0]
     point = [(0.9, low - 0.001, "reported", "bce")]

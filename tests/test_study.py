@@ -104,7 +104,7 @@ def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
     record = folder / configs[1].run_id / "record.json"
     called = cli("rerun", record, "--out", tmp_path)
     assert called.returncode == 0, called.stderr
-    assert "Versions, code and notebook are the record's." in called.stdout
+    assert "Versions, processor, code, notebook and data are the record's." in called.stdout
     assert called.stdout.endswith("The same to the last bit.\n")
     again = cli("rerun", record, "--out", tmp_path)
     assert again.returncode == 2 and "exists and is kept" in again.stderr
@@ -117,6 +117,21 @@ def test_a_rerun_says_what_is_not_as_in_the_record(finished):
     run.record["key_parts"]["code"] = "another"
     lines = rerun.differences(run, configs[1])
     assert len(lines) == 2 and lines[0].startswith("numpy 1.0, now ") and lines[1] == "other code"
+
+
+@pytest.mark.parametrize("change, line", [
+    (lambda record: record["params"].pop("patience"), f"patience is not in the record, now {tiny(RUN + 'bce')[0].patience}"),
+    (lambda record: record["key_parts"].update(data="another"), "other data"),
+    (lambda record: record["versions"].update(cpu="Z80"), "cpu Z80, now "),
+], ids=["newer parameter", "data", "processor"])
+def test_a_rerun_names_each_change(finished, change, line):
+    folder, configs, _ = finished
+    run = read_run(folder / configs[1].run_id)
+    change(run.record)
+    if "patience" not in run.record["params"]:
+        run.record["key_parts"]["parameters"] = "without it"
+    only, = rerun.differences(run, configs[1])
+    assert only.startswith(line)
 
 
 def test_only_one_driver_at_a_time(tmp_path):
@@ -209,7 +224,16 @@ def paint(lfw, size, colour):
 
 def test_a_scheduler_that_does_not_answer(tmp_path):
     with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
-        study.run(tiny(RUN + "iou"), tmp_path, cluster.Where(1, "nonsense"))
+        study.run(tiny(RUN + "iou"), tmp_path / "study", cluster.Where(1, "nonsense"))
+    assert not (tmp_path / "study").exists()  # refused before anything is written
+
+
+def test_a_cluster_whose_queue_is_not_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    where = cluster.Where(1, cluster=PROJECT / "params" / "clusters" / "slurm.yaml")
+    with pytest.raises(InputError, match="slurm.yaml: there is no command sbatch here"):
+        study.run(tiny(RUN + "iou"), tmp_path / "study", where)
+    assert not (tmp_path / "study").exists()
 
 
 def test_each_gpu_is_claimed_once(tmp_path):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from made_up_study import write_paper_study, write_run
+from traitlets import TraitError
 
 from lib import InputError, inspection, paper, widgets
 from lib.widgets import Inspector
@@ -66,6 +67,15 @@ def test_runs_are_set_from_python(study):
     other = next(cell for cell in paper.CELLS[:4] if cell.hair != paper.CELLS[1].hair).run_id("bce")
     inspector.second = other  # another task: its labels differ
     assert inspector.second == paper.CELLS[1].run_id("iou") and inspector.message == ""
+
+
+def test_an_image_that_is_not_there_is_refused(study):
+    inspector = Inspector(study)
+    with pytest.raises(TraitError, match="no test image 'Zoe_0001'; take one of content\\['ids'\\], for example 'Ann_0001'"):
+        inspector.image = "Zoe_0001"
+    assert inspector.image == "Ann_0001"
+    inspector.image = "Bob_0001"
+    assert inspector.image == "Bob_0001"
 
 
 def test_the_largest_disagreement(study):
