@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import InputError, data, findings, inference, results, stats
+from lib import InputError, data, findings, inference, paper, profiles, results, stats
 from lib.config import PAPER, PROJECT
 from lib.inference import Effect
 from lib.results import Run, Study
@@ -22,12 +22,17 @@ NAMES = {"iou": "IoU", "bce": "BCE", "dice": "Dice", "tversky": "Tversky", "foca
          "lovasz_sigmoid": "Lovász sigmoid", "bce_iou": "BCE + IoU"}
 SCORES = {"iou": "IoU at 0.5", "iou_tuned": "IoU at the validation part's best threshold", "iou_soft": "IoU'",
           "boundary_iou": "Boundary IoU", "accuracy": "accuracy"}
+NETWORKS = paper.MODELS | {"fcn8s": "FCN-8s", "segnet": "SegNet", "unet": "U-Net", "fcn8s_resnet50": "FCN-8s on ResNet-50",
+                           "unet_resnet50": "U-Net on ResNet-50"}
+WORDS = {"monitor": "stopping on {}", "loss_reduction": "{} reduction", "batch_norm": "{} batch norm", "split": "{} split",
+         "encoder_weights": "{} weights"}  # of parameters whose values are words
 BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
 STUDIES = ("losses", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
 NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
         "drawn at random (inference.crossed_t) and the training images as fixed.")
+NOTE_ONE_SEED = "A condition with a single seed has no interval: run it with more, `python -m lib.study run --seeds 5`."
 NOTE_RESAMPLED = ("Every seed has training and test images of its own; 95 % intervals take splits as drawn at random and "
                   "correct for the images that they share (stats.nadeau_bengio).")
 
@@ -102,6 +107,20 @@ def is_beyond(study: Study) -> bool:
                or run.cell.model not in PAPER["model"] for run in study.values())
 
 
+def overview_table(studies: dict[str, Study]) -> Table:
+    """What there is of each study: how many runs of how many, and how many of them may not have converged."""
+    rows = []
+    for name, study in studies.items():
+        found, runs = conditions(study), study.values()
+        planned = len(profiles.configurations(name)) if name in STUDIES else None
+        rows.append([name, len(study), planned, len(found), len({run.loss for run in runs}),
+                     len({run.record["seed"] for run in runs}), sum(map(findings.is_capped, runs)),
+                     sum(each.collapsed(loss) for each in found for loss in each.runs), study.folder.parent.name])
+    return Table("The studies read here", ["study", "runs", "planned", "conditions", "losses", "seeds", "at the limit of epochs",
+                                           "collapsed", "folder"], rows,
+                 "Runs at the limit of epochs may not have converged; collapsed ones call every pixel the same.")
+
+
 def conditions(study: Study) -> list[Condition]:
     """The conditions of a study, in the order of their first runs."""
     every = [{key: value for key, value in run.record["params"].items() if key not in IGNORED} for run in study.values()]
@@ -121,11 +140,14 @@ def _name(params, varying):
 
 
 def _word(name, value):
+    words = name.replace("_", " ")
     if isinstance(value, bool):
-        return name if value else f"no {name}"
+        return words if value else f"no {words}"
     if name == "part":
         return value or "face"
-    return str(value) if isinstance(value, str) else f"{name} {value:g}"
+    if isinstance(value, str):
+        return WORDS.get(name, "{}").format((NETWORKS | paper.DATASETS).get(value, value))
+    return f"{words} not recorded" if value is None else f"{words} {value:g}"
 
 
 def compare(found: Iterable[Condition], loss: str, column: str, reference: str = "bce") -> Effect | None:
@@ -162,15 +184,15 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
         if reference not in condition.runs or len(condition.runs) < 2 or not seeds or condition.is_resampled:
             continue
         scores = {loss: [condition.scores(loss, column, seeds)] for loss in condition.runs}
-        found = {each.loss: [*each.effect[:3], each.p_holm, each.better[0], each.verdict] for each in
-                 inference.compare_losses(scores, [data.people(condition.ids())], reference, MARGIN)}
+        found = {each.loss: [*each.effect[:3], each.p_holm, each.better[0] if len(seeds) > 1 else None, each.verdict]
+                 for each in inference.compare_losses(scores, [data.people(condition.ids())], reference, MARGIN)}
         named = [[condition.name, NAMES.get(loss, loss), len(seeds), float(values.mean()), *found.get(loss, [None] * 6)]
                  for loss, (values,) in scores.items()]
         rows += sorted(named, key=lambda row: -row[3])
     columns = ["condition", "loss", "seeds", SCORES[column], f"minus {NAMES[reference]}", "low", "high",
                "p (Holm)", "P(better run)", "margin ±0.005"]
     return Table(f"Every loss against {NAMES[reference]}: {SCORES[column]}", columns, rows,
-                 f"{NOTE} The last column is a test of equivalence, not corrected for the number of losses. "
+                 f"{_note([study])} The last column is a test of equivalence, not corrected for the number of losses. "
                  f"{results.data_note(list(study.values()))}")
 
 
@@ -192,12 +214,13 @@ def conditions_table(study: Study, column: str = "iou", loss: str = "iou", refer
 
 
 def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = "bce") -> Table:
-    """Loss or metric? One comparison by every score, over all conditions of each study."""
+    """Loss or metric? One comparison by every score that all runs have, over all conditions of each study."""
     rows = []
     for name, study in studies.items():
         found = [each for each in conditions(study) if each.seeds(loss, reference)]
+        runs = [run for each in found for run in (*each.runs[loss].values(), *each.runs[reference].values())]
         for column, words in SCORES.items():
-            if effect := compare(found, loss, column, reference):
+            if all(column in run.per_image for run in runs) and (effect := compare(found, loss, column, reference)):
                 pairs = sum(len(condition.seeds(loss, reference)) for condition in found)
                 rows.append([name, words, len(found), pairs, effect.difference, effect.low, effect.high, effect.p])
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]}, by score",
@@ -206,9 +229,12 @@ def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = 
 
 
 def _note(studies):
-    """What the intervals of these studies take as random."""
-    resampled = {condition.is_resampled for study in studies for condition in conditions(study)}
-    return " ".join(note for note, kind in ((NOTE, False), (NOTE_RESAMPLED, True)) if kind in resampled)
+    """What the intervals of these studies take as random, and why some are not there."""
+    found = [condition for study in studies for condition in conditions(study)]
+    resampled = {condition.is_resampled for condition in found}
+    single = any(len(seeds) == 1 for condition in found for seeds in condition.runs.values())
+    return " ".join(note for note, holds in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled),
+                                             (NOTE_ONE_SEED, single)) if holds)
 
 
 def best_rates_table(study: Study, reference: str = "bce") -> Table:
@@ -245,7 +271,7 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
     columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
                f"IoU minus {NAMES[reference]}", "low", "high", "p"]
     return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: (row[0], -row[6])),
-                 f"{NOTE} {results.data_note(list(study.values()))}")
+                 f"{_note([study])} {results.data_note(list(study.values()))}")
 
 
 def mixed(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> inference.Mixed:

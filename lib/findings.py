@@ -90,10 +90,8 @@ def completeness(study: Study) -> str:
                      "curves are those of the first.")
     if missing:
         lines.append("Missing: " + ", ".join(f"`{run_id}`" for run_id in missing) + ".")
-    capped = [run for run in study.values()
-              if run.record["epochs_run"] >= run.record["params"].get("epochs", np.inf)]
-    if capped:
-        lines.append(f"**{len(capped)} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
+    if capped := sum(map(is_capped, study.values())):
+        lines.append(f"**{capped} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
                      "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
                      "to know.")
     for run, kind in ((run, collapsed(run)) for run in study.values()):
@@ -103,6 +101,11 @@ def completeness(study: Study) -> str:
     if study.problems:
         lines.append("\n".join(["Folders passed over:", "", *(f"- {problem}" for problem in study.problems)]))
     return "\n\n".join(lines)
+
+
+def is_capped(run: Run) -> bool:
+    """Whether a run stopped at its limit of epochs and not by early stopping."""
+    return run.record["epochs_run"] >= run.record["params"].get("epochs", np.inf)
 
 
 def collapsed(run: Run) -> str:

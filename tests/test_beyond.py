@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib import InputError, beyond, report, results
+from lib import InputError, beyond, profiles, report, results
 from lib.config import PROJECT, resolve
 
 IDS = [f"Person_{letter}_000{number}" for letter in "ABCDEF" for number in (1, 2)]
@@ -114,7 +114,7 @@ def test_rates_are_compared_apart_for_all_else_that_varies(tmp_path):
                 write(tmp_path / "study", np.random.default_rng(0), loss=loss, learning_rate=rate, image_size=size,
                       epochs=epochs, tag=f"{rate:g}-{size}")
     rows = beyond.tables("study", results.read_study(tmp_path / "study"))["best-rates"].rows
-    assert sorted(row[:3] for row in rows) == [[f"image_size {size}", loss, 2] for size in (128, 96) for loss in ("BCE", "IoU")]
+    assert sorted(row[:3] for row in rows) == [[f"image size {size}", loss, 2] for size in (128, 96) for loss in ("BCE", "IoU")]
 
 
 def test_rates_are_not_compared_where_the_number_of_epochs_varies_too(tmp_path):
@@ -146,7 +146,7 @@ def test_random_splits_are_compared_over_splits(tmp_path):
     assert beyond.losses_table(study).rows == []
     assert [row[3] for row in beyond.metric_table({"mine": study}).rows] == [2 * 4] * len(beyond.SCORES)
     rows = beyond.conditions_table(study).rows
-    assert [row[0] for row in rows] == ["bfcn32s", "fcresnet"] and rows[0][6] == pytest.approx(0.05, abs=1e-3)
+    assert [row[0] for row in rows] == ["BFCN-32s", "FCResNet"] and rows[0][6] == pytest.approx(0.05, abs=1e-3)
 
 
 def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
@@ -181,3 +181,31 @@ def test_the_report_of_such_a_study_is_the_notebook_beyond(study):
     assert "beyond.ipynb" in text and (study.folder / "tables" / "losses.csv").is_file()
     page = (study.folder / "report.html").read_text(encoding="utf-8")
     assert "Loss or metric?" in page and "Every loss against BCE" in page and "<script" not in page
+
+
+def test_the_overview_counts_what_is_there(study):
+    row, = beyond.overview_table({"losses": study}).rows
+    assert row == ["losses", 24, len(profiles.configurations("losses")), 2, 3, 4, 0, 1, study.folder.parent.name]
+    assert beyond.overview_table({"made-up": study}).rows[0][2] is None
+
+
+def test_one_seed_gives_differences_without_intervals_and_says_why(study, tmp_path):
+    for run in study.values():
+        if run.record["seed"] == 0:
+            shutil.copytree(run.folder, tmp_path / "single" / run.run_id)
+    single = results.read_study(tmp_path / "single")
+    for table in beyond.tables("single", single).values():
+        assert table.rows and "--seeds 5" in table.note
+    rows = {row[1]: row for row in beyond.losses_table(single).rows[:3]}
+    assert rows["IoU"][4] == pytest.approx(0.05, abs=1e-3) and np.isnan(rows["IoU"][5]) and rows["IoU"][8] is None
+    target = tmp_path / "beyond.ipynb"
+    report._execute(single.folder, target)
+    outputs = json.dumps([cell["outputs"] for cell in json.loads(target.read_text())["cells"] if "outputs" in cell])
+    assert "Warning" not in outputs and "--seeds 5" in outputs and "No mixed model" in outputs
+
+
+def test_conditions_are_named_in_words():
+    words = [beyond._word(*item) for item in (("model", "fcn8s"), ("model", "mobilenetv2"), ("dataset", "helen"), ("hair", False),
+                                              ("part", ""), ("learning_rate", 3e-4), ("monitor", "val_loss"), ("epochs", None))]
+    assert words == ["FCN-8s", "mobilenetv2", "HELEN", "no hair", "face", "learning rate 0.0003", "stopping on val_loss",
+                     "epochs not recorded"]

@@ -126,20 +126,20 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(beyond.compare(both, "iou", "iou_soft"), "IoU loss is ahead by {} ({} to {}) over both networks")
     says(beyond.compare(both, "iou", "iou"), "a tenth of that is left, {} ({} to {})")
     says(beyond.compare(both, "iou", "iou_tuned"), "the validation part prefers {} ({} to {})")
-    says(beyond.compare([found["losses"]["fcresnet"]], "iou", "iou"), "IoU loss is ahead by {} ({} to {}), and Dice")
-    says(beyond.compare([found["losses"]["bfcn32s"]], "iou", "iou"), "half an IoU point (+{}, {} to {})")
+    says(beyond.compare([found["losses"]["FCResNet"]], "iou", "iou"), "IoU loss is ahead by {} ({} to {}), and Dice")
+    says(beyond.compare([found["losses"]["BFCN-32s"]], "iou", "iou"), "half an IoU point (+{}, {} to {})")
     resampled = list(found["resampled"].values())
     assert len(studies["resampled"]) == 40 and max(run.record["epochs_run"] for run in studies["resampled"].values()) < 100
     says(beyond.compare(resampled, "iou", "iou_soft"), "IoU′ says {} ({} to {})")
     says(beyond.compare(resampled, "iou", "iou"), "IoU at 0.5 says {} ({} to {})")
-    says(beyond.compare([found["resampled"]["fcresnet"]], "iou", "iou"), "FCResNet's lead is {} ({} to {})")
-    says(beyond.compare([found["resampled"]["bfcn32s"]], "iou", "iou"), "BFCN-32s's {} ({} to {})")
+    says(beyond.compare([found["resampled"]["FCResNet"]], "iou", "iou"), "FCResNet's lead is {} ({} to {})")
+    says(beyond.compare([found["resampled"]["BFCN-32s"]], "iou", "iou"), "BFCN-32s's {} ({} to {})")
     to_iou = [row for row in beyond.losses_table(studies["losses"], reference="iou").rows if row[1] != "IoU"]
     assert [f"{row[4]:.3f}" for row in to_iou if row[1] == "Jaccard distance"] == ["0.001", "0.004"]
     assert f"(smallest p {min(row[7] for row in to_iou if row[4] > 0):.2f})" in text
-    for name, pattern, sign in (("bfcn32s, synthetic_share 0.3", "alike on BFCN-32s (+{}, {} to {})", 1),
-                                ("fcn8s, synthetic_share 0.3", "and FCN-8s ({}, {} to {})", 1)):
-        says(beyond.compare([found["sparsity"][f"{name}, epochs 40, learning_rate 0.001"]], "iou", "iou"), pattern, sign)
+    for name, pattern, sign in (("BFCN-32s, synthetic share 0.3", "alike on BFCN-32s (+{}, {} to {})", 1),
+                                ("FCN-8s, synthetic share 0.3", "and FCN-8s ({}, {} to {})", 1)):
+        says(beyond.compare([found["sparsity"][f"{name}, epochs 40, learning rate 0.001"]], "iou", "iou"), pattern, sign)
     at = {rate: [each for each in found["sparsity"].values() if each.params["learning_rate"] == rate
                  and each.params["synthetic_share"] <= 0.03] for rate in (3e-4, 1e-3)}
     assert [len(each) for each in at.values()] == [6, 6]
@@ -155,48 +155,49 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(inference.crossed_t([ours.scores("iou", "iou", range(5)) - theirs.scores("bce", "iou", range(5))
                               for ours, theirs in pairs], [data.people(ours.ids()) for ours, _ in pairs]),
          "of the two rates by its validation part {} ({} to {}) is left: undecided")
-    says(beyond.compare([found["parts"]["lfw, small, hair"]], "iou", "iou"), "is {} better after BCE ({} to {})", -1)
-    verdicts = {row[:2][1]: row[9] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "bfcn32s"}
+    says(beyond.compare([found["parts"]["LFW, small, hair"]], "iou", "iou"), "is {} better after BCE ({} to {})", -1)
+    verdicts = {row[:2][1]: row[9] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "BFCN-32s"}
     assert sum(str(verdict).startswith("equivalent") for verdict in verdicts.values()) == 7  # IoU loss and six others
     assert verdicts["Tversky"] == "undecided"
-    below = {row[1]: row[7] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "fcresnet" and row[7]}
+    below = {row[1]: row[7] for row in beyond.losses_table(studies["losses"]).rows if row[0] == "FCResNet" and row[7]}
     assert {loss for loss, p in below.items() if p < 0.05} == {"Jaccard distance", "Tversky", "BCE + IoU"}
     assert f"(IoU loss {below['IoU']:.3f})" in text
     capped = [run for run in studies["losses"].values() if run.cell.model == "fcresnet" and run.record["epochs_run"] >= 40]
     assert [sum(run.loss == loss for run in capped) for loss in ("bce", "iou")] == [4, 0]
     assert "8 of 25 BFCN-32s runs with IoU loss and 3 of 25 with BCE ended in a constant mask, and 5 and 0 of 25" in text
     assert [sum(each.collapsed(loss) for name, each in found["sparsity"].items()
-                if name.startswith(model) and name.endswith(" 0.001")) for model in ("bfcn32s", "fcn8s") for loss in ("iou", "bce")] == [8, 3, 5, 0]
-    for name, pattern in (("fcn8s", "FCN-8s gains {} ({} to {})"), ("segnet", "SegNet {} ({} to {})"),
-                          ("unet", "the best of all, {} ({} to {})")):
+                if name.startswith(model) and name.endswith(" 0.001"))
+            for model in ("BFCN-32s", "FCN-8s") for loss in ("iou", "bce")] == [8, 3, 5, 0]
+    for name, pattern in (("FCN-8s", "FCN-8s gains {} ({} to {})"), ("SegNet", "SegNet {} ({} to {})"),
+                          ("U-Net", "the best of all, {} ({} to {})")):
         says(beyond.compare([found["networks"][name]], "iou", "iou"), pattern)
     rates = {tuple(row[:2]): row for row in beyond.best_rates_table(studies["rates"]).rows}
     readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
     for figures in ("0.017 (0.006 to 0.028)", "0.005 (0.001 to 0.010)"):  # whose values are compared above and below
         assert figures in text and figures in readme
-    for model, pattern in (("fcresnet", "FCResNet's lead is {} ({} to {}) and BFCN-32s's"),
-                           ("bfcn32s", "and BFCN-32s's {} ({} to {}); with")):
+    for model, pattern in (("FCResNet", "FCResNet's lead is {} ({} to {}) and BFCN-32s's"),
+                           ("BFCN-32s", "and BFCN-32s's {} ({} to {}); with")):
         says(stats.Effect(*rates[model, "IoU"][8:12], 5, "seeds"), pattern)
-    at_best = [row[6] for (model, _), row in rates.items() if model == "bfcn32s"]
+    at_best = [row[6] for (model, _), row in rates.items() if model == "BFCN-32s"]
     assert len(at_best) == 9 and max(at_best) - min(at_best) < 0.005
-    fast = found["rates"]["bfcn32s, epochs 40, learning_rate 0.003"]
+    fast = found["rates"]["BFCN-32s, epochs 40, learning rate 0.003"]
     assert {loss for loss in fast.runs if fast.collapsed(loss)} == {"iou", "dice", "tversky", "focal_tversky",
                                                                     "lovasz_sigmoid"} and fast.collapsed("iou") == 2
-    inside = [row[3] for (model, _), row in rates.items() if model == "fcresnet"]
-    assert sorted(inside) == [1e-4, 3e-3] and all(row[2:5:2] == [6, 5] for (m, _), row in rates.items() if m == "fcresnet")
+    inside = [row[3] for (model, _), row in rates.items() if model == "FCResNet"]
+    assert sorted(inside) == [1e-4, 3e-3] and all(row[2:5:2] == [6, 5] for (m, _), row in rates.items() if m == "FCResNet")
     variants = {name: beyond.compare([each], "iou", "iou") for name, each in found["ablation"].items()}
-    open_ones = [effect for name, effect in variants.items() if name.startswith("bfcn32s")]
+    open_ones = [effect for name, effect in variants.items() if name.startswith("BFCN-32s")]
     assert "between −{:.3f} and {:.3f}, the most ({:.3f} to {:.3f})".format(
         -min(open_ones).difference, *max(open_ones)[:3]) in text and max(open_ones) == variants[
-            "bfcn32s, trained, rmsprop_epsilon 1e-14, own, val_loss"]
+            "BFCN-32s, trained batch norm, rmsprop epsilon 1e-14, own reduction, stopping on val_loss"]
     for name in ("losses", "networks", "rates", "ablation", "resampled"):  # where training worked
         for each in found[name].values():
             if not each.collapsed("iou"):
                 assert 0.03 <= beyond.compare([each], "iou", "iou_soft").difference < 0.0995, (name, each.name)
                 assert beyond.compare([each], "iou", "iou").difference < 0.02, (name, each.name)
-    says(beyond.compare([found["ablation"]["fcresnet, frozen, rmsprop_epsilon 1e-14, own, val_iou"]], "iou", "iou"),
+    says(beyond.compare([found["ablation"]["FCResNet, frozen batch norm, rmsprop epsilon 1e-14, own reduction, stopping on val_iou"]], "iou", "iou"),
          "frozen it is {} ({} to {}) on FCResNet")
-    assert found["losses"]["fcresnet"].collapsed("lovasz_sigmoid") == 2
+    assert found["losses"]["FCResNet"].collapsed("lovasz_sigmoid") == 2
     says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
     both = beyond.mixed([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
     assert both.remark == "the seeds' variance is 0 within the fit's precision" and len(both.interactions) == 4

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import product
 
 import nbformat
 import numpy as np
@@ -132,6 +133,25 @@ def test_source_notebook_is_short_and_has_no_outputs():
             assert len(cell.source.splitlines()) <= 30 and not cell.outputs and cell.execution_count is None
     tagged = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert len(tagged) == 1 and tagged[0].startswith("study_dir: str = ")
+
+
+def test_several_seeds_are_compared_over_seeds_and_cells(tmp_path):
+    for cell, loss, seed in product(paper.CELLS[:2], paper.LOSSES, (1, 0)):
+        write_run(tmp_path, cell, loss)
+        folder, tag = tmp_path / cell.run_id(loss), f"seed{seed}" if seed else ""
+        record = json.loads((folder / "record.json").read_text()) | {"seed": seed, "run_id": f"{folder.name}-{tag}".rstrip("-")}
+        record["params"] |= {"seed": seed, "tag": tag}
+        (folder / "record.json").write_text(json.dumps(record))
+        iou = {"iou": (0.6, 0.8), "bce": (0.5, 0.5)}[loss][seed]
+        table = (folder / "per_image.csv").read_text()
+        (folder / "per_image.csv").write_text(re.sub(r"(_0001,0.75),[0-9.]+", rf"\1,{iou}", table))
+        folder.rename(tmp_path / record["run_id"])
+    report._execute(tmp_path, tmp_path / "analysis.ipynb")
+    cells = json.loads((tmp_path / "analysis.ipynb").read_text())["cells"]
+    table, = ("".join(output["data"]["text/html"]) for cell in cells for output in cell.get("outputs", ())
+              if "IoU loss against BCE, by score" in str(output.get("data", {}).get("text/html")))
+    row = re.sub("<[^>]+>", " ", table[table.index("IoU at 0.5"):]).split()
+    assert row[3:6] == ["2", "4", "0.200"]  # cells, pairs of runs, the mean of 0.1 and 0.3
 
 
 def test_missing_study_is_one_sentence(tmp_path):
