@@ -65,6 +65,14 @@ def test_batches_of_images_are_preprocessed_and_match_their_masks(task):
     assert images.dtype == "float32" and masks.shape == (2, 32, 32, 1)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces a step that makes variables twice")
+def test_the_training_step_is_traced_once(tiny, task, monkeypatch):
+    traced, step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traced.append(data) or step(self, data))
+    training.fit(tiny, training.build(tiny), task)
+    assert len(traced) == 1
+
+
 # ---- what a run writes ------------------------------------------------------------------------------------
 
 def test_a_run_writes_what_the_analysis_reads(tiny, trained):
