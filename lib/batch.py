@@ -1,7 +1,9 @@
 """Executes the notebook of one run with papermill in a kernel process of its own and files what it wrote."""
 
 import contextlib
+import errno
 import hashlib
+import importlib.util
 import math
 import os
 import shutil
@@ -22,6 +24,7 @@ from lib.results import set_aside
 # glibc hands freed memory back to the system and every training step asks for it again: the page faults took a
 # fifth of the processor time, and more where memory is virtual. Kept, it is only used again.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
+BACKENDS = ("tensorflow", "jax", "torch")
 FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
 
@@ -105,12 +108,29 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict, environment
     from traitlets.config import Config as Traits
 
     with tempfile.TemporaryDirectory(prefix="iou-") as sockets:
+        check_socket(sockets)
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
         paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))  # papermill formats them
         papermill.execute_notebook(
             *paths, parameters, progress_bar=False, start_timeout=300,
             execution_timeout=timeout,
             kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
+
+
+def check_socket(folder: str) -> None:
+    """Raises InputError where a path is too long for the sockets of a kernel: the system takes some 100 bytes."""
+    if os.name == "posix" and len(os.fsencode(f"{folder}/kernel-5")) > 100:
+        raise InputError(f"TMPDIR: {folder} is too long a path for the kernels' sockets; set TMPDIR to a folder whose path is "
+                         "shorter than 80 characters")
+
+
+def check_machine() -> None:
+    """Raises InputError where no kernel could work on this machine: temporary folder, Keras' backend."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend not in BACKENDS or not importlib.util.find_spec(backend):
+        raise InputError(f"KERAS_BACKEND: {backend!r} cannot be used here; set it to one that is installed of "
+                         f"{', '.join(BACKENDS)}, or leave it out")
+    check_socket(os.path.join(tempfile.gettempdir(), "iou-12345678"))
 
 
 @contextlib.contextmanager
@@ -167,10 +187,14 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
                              math.ceil(60 * timeout) if timeout else None)
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
+        if f"[Errno {errno.ENOSPC}]" in error:
+            error += "; make room, then type the same command again"
     except CellTimeoutError:
         error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
     except InputError as failure:
         error = _one_line(failure)
+    except OSError as failure:
+        error = unwritable(study, failure)
     except Exception as failure:  # a kernel that died or did not start: the study goes on
         error = f"{type(failure).__name__}: {_one_line(failure)}"
     if error is None and not (folder / "record.json").is_file():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import InputError, data, findings, inference, paper, profiles, results, stats
+from lib import InputError, data, findings, inference, mixed, paper, profiles, results, stats
 from lib.config import PAPER, PROJECT
 from lib.inference import Effect
 from lib.results import Run, Study
@@ -24,15 +24,16 @@ SCORES = {"iou": "IoU at 0.5", "iou_tuned": "IoU at the validation part's best t
           "boundary_iou": "Boundary IoU", "accuracy": "accuracy"}
 NETWORKS = paper.MODELS | {"fcn8s": "FCN-8s", "segnet": "SegNet", "unet": "U-Net", "fcn8s_resnet50": "FCN-8s on ResNet-50",
                            "unet_resnet50": "U-Net on ResNet-50"}
-WORDS = {"monitor": "stopping on {}", "loss_reduction": "{} reduction", "batch_norm": "{} batch norm", "split": "{} split",
+WORDS = {"monitor": "stopping on validation {}", "loss_reduction": "{} reduction", "batch_norm": "{} batch norm", "split": "{} split",
          "encoder_weights": "{} weights"}  # of parameters whose values are words
 BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
-STUDIES = ("losses", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
+STUDIES = ("losses", "synthetic", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
 NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
         "drawn at random (inference.crossed_t) and the training images as fixed.")
-NOTE_ONE_SEED = "A condition with a single seed has no interval: run it with more, `python -m lib.study run --seeds 5`."
+NOTE_ONE_SEED = ("A condition in which the losses share a single seed has no interval: run it with more, "
+                 "`python -m lib.study run --seeds 5`.")
 NOTE_RESAMPLED = ("Every seed has training and test images of its own; 95 % intervals take splits as drawn at random and "
                   "correct for the images that they share (stats.nadeau_bengio).")
 
@@ -86,7 +87,7 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
     Args:
         study_dir: read this study alone.
     Raises:
-        InputError: no finished run in `study_dir`, or in any of the seven.
+        InputError: no finished run in `study_dir`, or in any of `STUDIES`.
     """
     if study_dir:
         folder = PROJECT / study_dir
@@ -146,7 +147,8 @@ def _word(name, value):
     if name == "part":
         return value or "face"
     if isinstance(value, str):
-        return WORDS.get(name, "{}").format((NETWORKS | paper.DATASETS).get(value, value))
+        known = NETWORKS | paper.DATASETS | {f"val_{score}": words for score, words in SCORES.items()}
+        return WORDS.get(name, "{}").format(known.get(value, value.removeprefix("val_")))
     return f"{words} not recorded" if value is None else f"{words} {value:g}"
 
 
@@ -164,12 +166,11 @@ def compare(found: Iterable[Condition], loss: str, column: str, reference: str =
                   for condition in found] for seed in sorted(seeds)]
         counts = next(iter(found[0].runs[loss].values())).record["data"]["counts"]
         return stats.nadeau_bengio(np.mean(means, 1), counts["train"], counts["test"]) if means else None
-    differences, clusters = [], []
-    for condition in found:
-        seeds = condition.seeds(loss, reference)
-        differences.append(condition.scores(loss, column, seeds) - condition.scores(reference, column, seeds))
-        clusters.append(data.people(condition.ids()))
-    return inference.crossed_t(differences, clusters) if differences else None
+    seeds = [condition.seeds(loss, reference) for condition in found]
+    differences = [condition.scores(loss, column, each) - condition.scores(reference, column, each)
+                   for condition, each in zip(found, seeds)]
+    clusters = [data.people(condition.ids()) for condition in found]
+    return inference.crossed_t(differences, clusters, seeds=seeds) if found else None
 
 
 def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> Table:
@@ -209,7 +210,8 @@ def conditions_table(study: Study, column: str = "iou", loss: str = "iou", refer
     columns = ["condition", "positive share", "seeds", "images", NAMES[loss], NAMES[reference], "difference", "low",
                "high", "p", f"collapsed: {NAMES[loss]}", f"collapsed: {NAMES[reference]}"]
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]} by condition: {SCORES[column]}", columns, rows,
-                 f"{_note([study])} A collapsed run calls every pixel the same. "
+                 f"{_note([study])} P-values are not corrected for the number of conditions. A collapsed run calls every "
+                 "pixel the same. "
                  f"{results.data_note(list(study.values()))}")
 
 
@@ -232,7 +234,7 @@ def _note(studies):
     """What the intervals of these studies take as random, and why some are not there."""
     found = [condition for study in studies for condition in conditions(study)]
     resampled = {condition.is_resampled for condition in found}
-    single = any(len(seeds) == 1 for condition in found for seeds in condition.runs.values())
+    single = any(len(condition.seeds(*condition.runs)) == 1 for condition in found)
     return " ".join(note for note, holds in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled),
                                              (NOTE_ONE_SEED, single)) if holds)
 
@@ -274,15 +276,15 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
                  f"{_note([study])} {results.data_note(list(study.values()))}")
 
 
-def mixed(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> inference.Mixed:
-    """`inference.mixed_model` of one loss against the reference over all conditions, its effect by network."""
+def mixed_model(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> mixed.Mixed:
+    """`mixed.mixed_model` of one loss against the reference over all conditions, its effect by network."""
     rows = [(float(condition.runs[each][seed].per_image[column].mean()), each == loss, f"{number} {condition.name}", seed,
              condition.params["model"])
             for number, study in enumerate(studies) for condition in conditions(study)
             for seed in condition.seeds(loss, reference) for each in (loss, reference)]
     if not rows:
         raise InputError(f"these studies have no seed with both {NAMES[loss]} and {NAMES[reference]}; run the rest of them")
-    return inference.mixed_model(*map(np.array, zip(*rows)))
+    return mixed.mixed_model(*map(np.array, zip(*rows)))
 
 
 def tables(name: str, study: Study) -> dict[str, Table]:

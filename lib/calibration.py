@@ -5,6 +5,7 @@ uint8 255 P (`metrics.quantise`); at level k, from 0 to 255, a pixel is positive
 so k = 127 is threshold 0.5. An image whose label and prediction are both empty has IoU 1, as in `metrics`.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ def boundary(masks: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
     if masks.ndim not in (3, 4) or masks.ndim == 4 and masks.shape[3] != 1:
         raise InputError(f"masks: shape {masks.shape} will not do; give (images, height, width) or one more "
                          "axis of length 1")
-    if not dilation_ratio > 0:
+    if not 0 < dilation_ratio < np.inf:
         raise InputError(f"dilation_ratio: {dilation_ratio!r} will not do; give a number above 0, as 0.02")
     d = max(1, round(dilation_ratio * float(np.hypot(*masks.shape[1:3]))))
     inside = masks
@@ -59,7 +60,7 @@ def boundary_iou(masks: ArrayLike, predicted: ArrayLike, dilation_ratio: float =
         InputError: see `boundary`, or different shapes.
     """
     masks, predicted = _same_shape(masks, predicted, "predicted")
-    g, p = (boundary(each, dilation_ratio).reshape(len(masks), -1) for each in (masks, predicted))
+    g, p = (boundary(each, dilation_ratio).reshape(len(masks), math.prod(masks.shape[1:])) for each in (masks, predicted))
     return _iou(np.count_nonzero(g & p, axis=1), np.count_nonzero(g | p, axis=1))
 
 

@@ -12,10 +12,8 @@ import itertools
 import json
 import logging
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, WorkerPlugin, as_completed, get_worker
+from distributed import Client, LocalCluster, Security, WorkerPlugin, as_completed, get_worker
 from distributed.client import FutureCancelledError
 
-from lib import InputError, batch, data
+from lib import InputError, batch, data, signals
 from lib.archives import reason
 from lib.config import PROJECT, Config, key, read_yaml
 
@@ -50,19 +48,6 @@ class Where:
     shared: bool = True
 
 
-@contextlib.contextmanager
-def deaf_to_ctrl_c():
-    """Processes started in this block ignore Ctrl-C, which a terminal sends to all: the driver alone answers it."""
-    if threading.current_thread() is not threading.main_thread():  # where Python refuses to set signals
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def execute_all(configs: list[Config], study: Path, where: Where, done: Callable[[dict], None],
                 timeout: float | None = None) -> None:
     """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
@@ -73,18 +58,22 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, once
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(PATIENCE))
+        ignore = stack.enter_context(signals.deaf_at_the_end())
         threads = 1
-        if where.scheduler:
-            client = stack.enter_context(connected(where.scheduler))
-        elif where.cluster:
-            client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
-        else:
-            with deaf_to_ctrl_c():
+        with signals.uninterrupted():
+            if where.scheduler:
+                client = stack.enter_context(connected(where.scheduler))
+            elif where.cluster:
+                client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
+            else:  # with certificates for its time alone: Dask runs what it is sent, by whoever can connect
                 local = stack.enter_context(LocalCluster(n_workers=where.workers, threads_per_worker=1, processes=True,
                                                          memory_limit=0, dashboard_address="127.0.0.1:0",
-                                                         silence_logs=logging.CRITICAL))
-            client = stack.enter_context(Client(local))
-            threads = max(1, batch.cores() // where.workers)
+                                                         silence_logs=logging.CRITICAL, security=True))
+                client = stack.enter_context(Client(local))
+                threads = max(1, batch.cores() // where.workers)
+            stack.callback(ignore)
+        if not client.nthreads():
+            print("No worker is there yet: the study begins as soon as one joins.", flush=True)
         if importlib.util.find_spec("bokeh"):
             print(f"Dask's dashboard: {client.dashboard_link}", flush=True)
         replaced = {config.run_id: batch.fingerprint(study / config.run_id) for config in configs}
@@ -140,10 +129,13 @@ def refuse_unreachable(where: Where) -> None:
 
 
 def connected(scheduler: str) -> Client:
-    """A client of the Dask scheduler at this address. Raises InputError if none answers."""
+    """A client of the Dask scheduler at this address. Raises InputError if none answers.
+
+    For tls:// addresses the certificates are those that Dask's own configuration names.
+    """
     try:
-        return Client(scheduler, timeout=30)
-    except (OSError, ValueError) as error:
+        return Client(scheduler, timeout=30, security=Security() if scheduler.startswith("tls") else None)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(f"--scheduler: no Dask scheduler answers at {scheduler} ({reason(error)}); "
                          "give an address such as tcp://host:8786") from error
 
@@ -289,7 +281,7 @@ def receive(config: Config, study: Path, expected: dict[str, str], replaced: str
 if __name__ == "__main__":
     try:
         print(job_script(Path(sys.argv[1])))
-    except IndexError:
-        sys.exit("usage: python -m lib.cluster params/clusters/slurm.yaml")
-    except InputError as problem:
-        sys.exit(f"error: {problem}")
+    except (IndexError, InputError) as problem:
+        print(f"error: {problem}" if isinstance(problem, InputError) else
+              "usage: python -m lib.cluster params/clusters/slurm.yaml", file=sys.stderr)
+        sys.exit(2)

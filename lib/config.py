@@ -22,7 +22,7 @@ BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"
           "loss": ("dice", "tversky", "focal_tversky", "jaccard_distance", "jaccard_metric", "lovasz_hinge",
                    "lovasz_sigmoid", "bce_iou")}
 CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
-           "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean"),
+           "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean", "pooled"),
            "split": ("fixed", "random"), "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS),
            "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
 MAX_YAML = 100_000  # bytes of a parameter file
@@ -183,6 +183,25 @@ def _is_application(name):
     return name in networks.APPLICATIONS
 
 
+class Strict(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses what it would otherwise take silently for something else."""
+
+    def construct_mapping(self, node, deep=False):
+        names = [key.value for key, _ in node.value]
+        if twice := [str(name) for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0][:100]} stands there twice: keep one")
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node):
+        if ":" in node.value:
+            raise ValueError(f"{node.value[:100]} is a number of base 60 to YAML: write it with digits alone, or in quotes")
+        return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
+
+
+for _kind in ("int", "float"):
+    Strict.add_constructor(f"tag:yaml.org,2002:{_kind}", Strict.construct_number)
+
+
 def read_yaml(path: Path) -> dict:
     """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for all else in it."""
     try:
@@ -194,7 +213,7 @@ def read_yaml(path: Path) -> dict:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > 20:  # a few aliases expand to terabytes
                 raise ValueError("it has an alias or is nested too deeply: write plain values")
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Strict)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such parameter file; params/ lists them") from error
     except Exception as error:  # foreign text: PyYAML raises many types

@@ -308,6 +308,13 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be entered
+        print(f"{error.filename or 'the data'}: {error.strerror or error}; use another path or change its permissions",
+              file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command begins again", file=sys.stderr)
+        return 130
     return 0
 
 

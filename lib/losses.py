@@ -13,7 +13,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from lib import InputError
+
 PIXELS = (1, 2, 3)  # axes of one image in (batch, height, width, 1)
+
+
+def check_shapes(mask, other):
+    """Raises InputError unless both have one shape (batch, height, width, 1), as far as a compiled function knows it.
+
+    Without it a mask of another shape is broadcast, and the loss is a number that means nothing.
+    """
+    shapes = tuple(mask.shape), tuple(other.shape)
+    if not (len(shapes[0]) == len(shapes[1]) == 4 and all(a == b or None in (a, b) for a, b in zip(*shapes))):
+        raise InputError(f"mask and logits have shapes {shapes[0]} and {shapes[1]}: give both (batch, height, width, 1)")
 
 
 def soft_iou(mask, probabilities):
@@ -27,8 +39,11 @@ def soft_iou(mask, probabilities):
         probabilities: P, same shape, values in [0, 1].
     Returns:
         (batch,) float32 in [0, 1].
+    Raises:
+        InputError: see `check_shapes`.
     """
     t, p = ops.cast(mask, "float32"), ops.cast(probabilities, "float32")
+    check_shapes(t, p)
     labelled, predicted, intersection = (ops.sum(x, axis=PIXELS) for x in (t, p, t * p))  # (batch,) each
     union = labelled + predicted - intersection  # of three sums: T + P - T P at every pixel takes twice the time
     empty = labelled == 0
@@ -51,6 +66,7 @@ def binary_crossentropy(mask, logits):
     Shapes and dtypes as in `iou_loss`; returns (batch,) float32, 0 or more. An empty mask needs no rule.
     """
     t, z = ops.cast(mask, "float32"), ops.cast(logits, "float32")
+    check_shapes(t, z)
     return ops.mean(ops.maximum(z, 0.0) - z * t + ops.log1p(ops.exp(-ops.abs(z))), axis=PIXELS)
 
 

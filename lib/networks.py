@@ -41,6 +41,9 @@ class MaxUnpooling(keras.layers.Layer):
     def call(self, inputs):
         values, before = inputs
         height, width, channels = values.shape[1:]
+        if tuple(before.shape[1:]) != (2 * height, 2 * width, channels):
+            raise InputError(f"the map before the pooling has shape {tuple(before.shape)}, the values {tuple(values.shape)}: "
+                             "give twice their height and width, both even, and as many channels")
         windows = ops.reshape(before, (-1, height, 2, width, 2, channels))
         windows = ops.reshape(ops.transpose(windows, (0, 1, 3, 5, 2, 4)), (-1, height, width, channels, 4))
         largest = ops.one_hot(ops.argmax(windows, axis=-1), 4, dtype=values.dtype)  # (B, h, w, C, 4)
@@ -98,6 +101,8 @@ def build(model: str, image_size: int = 224, encoder_width: float = 1.0, fc_unit
         names = [layer.name for layer in base.layers]
         for layer in base.layers[:names.index(cut) + 1 if cut else 0]:
             layer.trainable = False
+            if isinstance(layer, keras.layers.Dropout):  # in Keras it would go on dropping
+                layer.rate = 0.0
         logits = Upsampling(name="logits", dtype="float32")(_coarse_score(base.output, fc_units))
     probabilities = keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(logits)
     return keras.Model(base.input, probabilities, name=model)

@@ -63,6 +63,8 @@ def configurations(profile: str, only: str = "*", overrides: dict | None = None,
 def combinations(grid: dict | list, path: Path) -> list[dict]:
     """All combinations of a profile's `grid`, as parameters of one run each. Raises InputError naming `path`."""
     runs = []
+    if not grid:
+        raise InputError(f"{path.name}: grid is empty; give a list of values for each parameter, as loss: [iou, bce]")
     for part in grid if isinstance(grid, list) else [grid]:
         if not isinstance(part, dict) or not all(isinstance(values, list) and values for values in part.values()):
             raise InputError(f"{path.name}: grid must give a list of values for each parameter, as loss: [iou, bce]")

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from lib import InputError, batch, beyond, findings, gallery, paper, plots, results, tables
+from lib.archives import reason
 from lib.config import PROJECT
 from lib.results import Study
 
@@ -113,3 +114,8 @@ def _execute(study, target):
         if error.ename == InputError.__name__:
             raise InputError(error.evalue) from error
         raise
+    except (OSError, InputError):
+        raise
+    except Exception as error:  # a kernel that died or did not start
+        raise InputError(f"{study}: {target.name} was not executed to its end ({type(error).__name__}: {reason(error)}); nothing "
+                         "was changed, run the same command again") from error

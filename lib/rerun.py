@@ -1,5 +1,6 @@
 """Runs a record's run again, and says what differs: `python -m lib.study rerun RECORD`."""
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
     if not record.is_dir() and record.name != "record.json":
         raise InputError(f"{record}: is no record; give a record.json or the folder of a run")
     folder = (record if record.is_dir() else record.parent).resolve()
+    batch.check_machine()
     first = results.read_run(folder)
     try:
         config = resolve(first.record["params"])
@@ -34,6 +36,7 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
     print("\n".join(["Not as in the record:", *changed]) if changed else
           "Versions, processor, code, notebook and data are the record's.", flush=True)
     with batch.locked(study):
+        shutil.rmtree(study / batch.RUNNING, ignore_errors=True)  # remains of one that was interrupted
         outcome = batch.execute(config, study, batch.cores())
     if outcome["error"]:
         raise InputError(f"{config.run_id}: {outcome['error']} (see {study / batch.FAILED / config.run_id})")

@@ -26,6 +26,8 @@ from lib.paper import Cell
 FORMAT = 1
 RECORD_KEYS = {"run_id": str, "params": dict, "scores": dict, "epochs_run": int, "best_epoch": int,
                "seconds": dict, "versions": dict, "seed": int, "data": dict, "key": str, "format": int}
+NUMBERS = ("epochs", "image_size", "batch_size", "patience", "learning_rate", "encoder_width", "fc_units", "synthetic_images",
+           "synthetic_share")  # parameters that are read as numbers where a record has them
 PARAMS = ("model", "dataset", "size", "hair", "loss")
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
@@ -251,6 +253,10 @@ def _wrong_key(record: object) -> str | None:
               ("data", "scaled", bool)]
     wrong = [f"{key}.{name}"[:100] for key, name, kind in parts
              if name not in record[key] or not isinstance(record[key][name], kind)]
+    wrong += [f"params.{name}"[:100] for name, value in record["params"].items()
+              if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)]
+    wrong += [f"data.{name}" for name, low in (("images", 1), ("positive_share", 0))
+              if name in record["data"] and not (_is_number(value := record["data"][name]) and value >= low)]
     wrong += [f"scores.{name}" for name in SCORES if f"scores.{name}" not in wrong
               and not 0 <= record["scores"][name] <= 1 and record["scores"][name] == record["scores"][name]]
     wrong += [f"seconds.{name}" for name, value in record["seconds"].items() if f"seconds.{name}" not in wrong
@@ -258,6 +264,10 @@ def _wrong_key(record: object) -> str | None:
     wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
     wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
     return wrong[0] if wrong else None
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 def _text(path: Path) -> str:

@@ -53,7 +53,10 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 def one_row(values: ArrayLike) -> np.ndarray:
     """Finite numbers, one or more, as (n,) float64; raises InputError for anything else."""
-    values = np.asarray(values, "float64")
+    try:
+        values = np.asarray(values, "float64")
+    except (TypeError, ValueError) as error:  # words, ragged lists
+        raise InputError(f"values: {error}; give one finite number or more in one row") from error
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise InputError(f"values of shape {values.shape} will not do; give one finite number or more in one row")
     return values
@@ -87,10 +90,18 @@ def mean_interval(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> tuple
     from scipy import stats
 
     d = _differences(a, b)
+    check_confidence(confidence)
     if d.size < 2:
         return np.nan, np.nan
     half = stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
     return float(d.mean() - half), float(d.mean() + half)
+
+
+def check_confidence(confidence: float, resamples: int = 1) -> None:
+    """Raises InputError for a confidence outside (0, 1), as 95 for 0.95, or no resamples."""
+    if not 0 < confidence < 1 or resamples < 1:
+        raise InputError(f"confidence, resamples: {confidence} and {resamples} will not do; give a share such as 0.95, and "
+                         "1 or more")
 
 
 def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence: float, n: int, unit: str) -> Effect:
@@ -141,7 +152,8 @@ def nadeau_bengio(differences: ArrayLike, train: int, test: int, confidence: flo
         InputError: differences that are not finite, or none; sizes below 1.
     """
     d = one_row(differences)
-    if min(train, test) < 1:
+    check_confidence(confidence)
+    if not (train >= 1 and test >= 1):
         raise InputError(f"train, test: {train} and {test} will not do; give the images of each part, 1 or more")
     if d.size < 2:
         return Effect(float(d.mean()), np.nan, np.nan, np.nan, d.size, "splits")

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from lib import InputError, batch, data
 from lib.config import PROJECT, Config, key, key_parts
+from lib.estimate import duration, estimate
 from lib.profiles import configurations
 from lib.results import SUPERSEDED, read_run, read_study
 
@@ -106,58 +107,6 @@ def plan(configs: list[Config], study: Path, any_code: bool = False) -> list[Pla
     return [state(config, study, any_code) for config in configs]
 
 
-def estimate(planned: list[Planned], workers: int) -> str:
-    """A sentence on how long the runs that are not done will take, from those that are or from the work to do."""
-    todo = [p for p in planned if p.state != "done"]
-    done = [p for p in planned if p.state == "done" and p.seconds]
-    if not todo:
-        return "all runs are done"
-    images = {p.config.dataset: p.images for p in done}
-    work = {id(p): operations(p.config, images.get(p.config.dataset)) for p in planned}
-    if done:
-        rate, basis = sum(work[id(p)] for p in done) / sum(p.seconds for p in done), "the runs that are done"
-    else:
-        rate, basis = measured_rate() / workers, "this CPU's matrix product, 20 epochs before the patience"
-    seconds = sum(work[id(p)] for p in todo) / rate / workers + 10 * len(todo) / workers
-    return (f"{len(todo)} of {len(planned)} runs to do, roughly {duration(seconds)} with {workers} at a time "
-            f"(estimated from {basis})")
-
-
-def operations(config: Config, images: int | None = None) -> float:
-    """Rough number of multiply-adds that a run's training takes, for estimates only; `images` of its data set, by default
-    as many as the official one has."""
-    if not images:
-        images = config.synthetic_images if config.data == "synthetic" else data.DATASETS[config.dataset].images
-    train = data.split(images, config.dataset, config.size).train.stop
-    cells, width = (config.image_size / 32) ** 2, config.encoder_width
-    if config.model in ("fcn8s", "segnet", "unet"):  # VGG-16 every time; two of them train a mirrored decoder
-        encoder = 300e6 * cells * width**2
-        return encoder * (1.5 if config.model == "fcn8s" else 4) * train * min(config.epochs, 20 + config.patience)
-    if config.model == "bfcn32s":
-        forward = cells * (4 * 3 * 9 * (512 * width) ** 2 + 49 * 512 * width * config.fc_units + config.fc_units**2)
-    else:
-        forward = cells * (15e6 * width**2 + 49 * 2048 * width * config.fc_units)
-    return 3 * forward * train * min(config.epochs, 20 + config.patience)
-
-
-def measured_rate() -> float:
-    """Multiply-adds a second of this machine's training, taken as a quarter of a matrix product's."""
-    import numpy as np
-    a = np.ones((1024, 1024), "float32")
-    a @ a
-    start = time.perf_counter()
-    a @ a
-    return a.shape[0] ** 3 / (time.perf_counter() - start) / 4
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "40 s", "12 min" or "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool = False, any_code: bool = False,
         timeout: float | None = None) -> int:
     """Executes the runs that are not done, with a progress bar; returns how many failed.
@@ -171,6 +120,8 @@ def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool 
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
     cluster.refuse_unreachable(where)
+    if not (where.scheduler or where.cluster):
+        batch.check_machine()
     with batch.locked(study):
         if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work: remains of other drivers
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
@@ -264,6 +215,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status: 0, 1 if runs failed, 2 for bad input."""
     options = arguments(argv)
     try:
+        check_paths(options)
         if options.workers is not None and options.workers < 1:
             raise InputError(f"--workers: {options.workers} will not do, give 1 or more")
         if options.seeds is not None and (not 1 <= options.seeds <= 10_000 or options.seed is not None):
@@ -305,24 +257,44 @@ def main(argv: list[str] | None = None) -> int:
             if not where.shared and not (where.scheduler or where.cluster) or where.scheduler and where.cluster:
                 raise InputError("--no-shared-files: give --scheduler or --cluster with it, and only one of the two")
             return 1 if run(configs, study, where, options.force, options.any_code, options.timeout) else 0
-        try:
-            show(plan(configs, study, options.any_code), workers)
-            sys.stdout.flush()
-        except BrokenPipeError:  # `| head` has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        show(plan(configs, study, options.any_code), workers)
         return 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # a folder that cannot be entered, a name that is too long
-        print(f"error: {error.filename or study}: {error.strerror or error}; use another path or change its permissions",
-              file=sys.stderr)
+    except BrokenPipeError as error:
+        if options.command == "run":
+            print(f"error: {error.strerror}: what read the output has ended; finished runs are kept, the same command goes on "
+                  "from here", file=sys.stderr)
+        return 2 if options.command == "run" else 0
+    except OSError as error:  # a folder that cannot be entered, a name that is too long, a full disk
+        print(f"error: {error.filename or 'the output'}: {error.strerror or error}; use another path, make room or change its "
+              "permissions", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return 130
 
 
+def check_paths(options: argparse.Namespace) -> None:
+    """Raises InputError for paths that cannot be written into a record, and where the working directory is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError("the working directory is gone; change to another one") from error
+    for name in ("out", "data", "to", "record", "cluster"):
+        value = getattr(options, name, None) or ""
+        if not value.isprintable():
+            raise InputError(f"--{name}: {value!r} has bytes that are no text; give another path")
+
+
 if __name__ == "__main__":
+    from lib.signals import ignore_signals
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system stops a run as Ctrl-C does
-    sys.exit(main())
+    status = main()
+    ignore_signals()  # what is left is Python's and Dask's own end
+    try:
+        sys.stdout.flush() if sys.stdout else None
+    except OSError:  # nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)

@@ -11,17 +11,21 @@ Args of every function:
 Returns:
     (batch,) float32, or () float32 if pooled; in [0, 1] unless the function says otherwise.
 
+Every function raises InputError for a mask of another shape than the logits.
+
 Rule for an empty mask (of the image, or of the batch if pooled), where these ratios are 1 for every P and
 have no gradient: the loss is mean(P), as with `losses.soft_iou`. The Lovász losses need no rule.
 """
 
+import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from lib import InputError
-from lib.losses import binary_crossentropy
+from lib.losses import binary_crossentropy, check_shapes
 
 Tensor = Any  # of whichever backend Keras runs on, or numpy
 FLAT_BELOW = 1e-7  # where `focal_tversky_loss` leaves its power, whose slope at 0 is infinite
@@ -29,8 +33,10 @@ FLAT_BELOW = 1e-7  # where `focal_tversky_loss` leaves its power, whose slope at
 
 def _pixels(mask, logits, pooled):
     """T and z as (images, pixels) float32; pooled, the batch is one image."""
-    images = 1 if pooled else ops.shape(logits)[0]
-    return tuple(ops.reshape(ops.cast(x, "float32"), (images, -1)) for x in (mask, logits))
+    t, z = ops.cast(mask, "float32"), ops.cast(logits, "float32")
+    check_shapes(t, z)
+    images = 1 if pooled else ops.shape(z)[0]
+    return tuple(ops.reshape(x, (images, -1)) for x in (t, z))
 
 
 def _total(x):
@@ -96,7 +102,7 @@ def focal_tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: f
     Raises:
         InputError: a parameter out of range.
     """
-    if not gamma > 0:
+    if not 0 < gamma < math.inf:
         raise InputError(f"gamma: {gamma!r} will not do for the focal Tversky loss; give a number above 0")
     loss = tversky_loss(mask, logits, alpha, beta, pooled)
     power = ops.power(ops.maximum(loss, FLAT_BELOW), 1 / gamma)
@@ -172,14 +178,14 @@ def bce_iou(mask: Tensor, logits: Tensor, weight: float = 1.0, pooled: bool = Fa
     Raises:
         InputError: a negative weight.
     """
-    if not weight >= 0:
+    if not 0 <= weight < math.inf:
         raise InputError(f"weight: {weight!r} will not do for BCE + IoU; give 0 or more")
     bce = binary_crossentropy(mask, logits)  # means over as many pixels each
     return (ops.mean(bce) if pooled else bce) + weight * jaccard_loss(mask, logits, pooled)
 
 
 def _check_weights(alpha, beta):
-    if not (alpha >= 0 and beta > 0):
+    if not (0 <= alpha < math.inf and 0 < beta < math.inf):
         raise InputError(f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 "
                          "or more and beta above 0")
 
@@ -191,6 +197,8 @@ class Surrogate(keras.losses.Loss):
         pooled: see above; `reduction` then has no effect, as there is one value.
         reduction: Keras' own: "sum", "sum_over_batch_size" for the mean, "none" for one value per image.
         parameters: further keyword arguments of the function.
+    Raises:
+        InputError: a parameter that the function does not have, or out of range.
     """
 
     function = None
@@ -199,6 +207,10 @@ class Surrogate(keras.losses.Loss):
                  **parameters: float):
         super().__init__(name=name or self.function.__name__, reduction=reduction, dtype="float32")
         self.pooled, self.parameters = pooled, parameters
+        try:
+            self(*np.zeros((2, 1, 1, 1, 1), "float32"))
+        except TypeError as error:
+            raise InputError(f"{type(self).__name__}: {error}; give parameters of surrogates.{self.function.__name__}") from error
 
     def call(self, y_true, y_pred):
         return self.function(y_true, y_pred, pooled=self.pooled, **self.parameters)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from lib import InputError, paper, results, stats
-from lib.results import Run, Study
+from lib.results import Study
 
 METRIC_NAMES = {"accuracy": "accuracy", "iou": "IoU", "iou_soft": "IoU'", "epochs": "epochs"}
 ROUNDING = 0.0005  # the paper's scores have three decimals

@@ -22,7 +22,8 @@ from lib.results import set_aside
 RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
 LOSSES = losses.LOSSES | surrogates.SURROGATES
-REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size"}  # of the batch; "own" is what the loss's class says
+# Of the batch; "own" is what the loss's class says, "pooled" is of cross-entropy, and see `loss`.
+REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_batch_size"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,12 @@ def build(config: Config) -> keras.Model:
 
 
 def loss(config: Config) -> keras.losses.Loss:
-    """The loss of a configuration, with the reduction over the batch that it asks for."""
+    """The loss of a configuration, with the reduction over the batch that it asks for.
+
+    "pooled" counts the pixels of the batch as one image; of cross-entropy that is the mean over equal images.
+    """
+    if config.loss_reduction == "pooled" and config.loss != "bce":
+        return (LOSSES | {"iou": surrogates.Jaccard})[config.loss](pooled=True)
     reduction = {} if config.loss_reduction == "own" else {"reduction": REDUCTIONS[config.loss_reduction]}
     return LOSSES[config.loss](**reduction)
 

@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from jupyter_client.provisioning import LocalProvisioner
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+PATIENCE = 120  # seconds that the server may take to import the libraries and to fork
 LIBRARIES = ("keras", "scipy.stats", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib_inline",
              "PIL.Image", "yaml", "filelock", "tqdm", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core")
 
@@ -74,8 +76,10 @@ class Server:
                                         start_new_session=True)
 
     def fork(self, **request: Any) -> ForkedKernel:
-        """Forks a kernel; see `become_kernel`. Raises OSError if the server is gone."""
+        """Forks a kernel; see `become_kernel`. Raises OSError if the server is gone, or hangs and is ended."""
         print(json.dumps(request), file=self.process.stdin, flush=True)
+        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            self.process.kill()  # it hangs
         answer = self.process.stdout.readline()
         if not answer:
             raise OSError("the server that forks kernels has ended")

@@ -96,7 +96,7 @@ def test_conditions_have_their_share_and_collapsed_runs(study):
 def test_scores_tell_the_loss_from_the_metric(study):
     rows = {row[1]: row for row in beyond.metric_table({"mine": study}).rows}
     assert rows["IoU at 0.5"][4] == pytest.approx(0.05, abs=1e-3) and rows["IoU'"][4] == pytest.approx(0.24, abs=1e-3)
-    assert beyond.mixed([study]).effect.difference == pytest.approx(0.05, abs=1e-3)
+    assert beyond.mixed_model([study]).effect.difference == pytest.approx(0.05, abs=1e-3)
 
 
 def test_each_loss_is_compared_at_its_own_best_rate(rates):
@@ -207,5 +207,5 @@ def test_one_seed_gives_differences_without_intervals_and_says_why(study, tmp_pa
 def test_conditions_are_named_in_words():
     words = [beyond._word(*item) for item in (("model", "fcn8s"), ("model", "mobilenetv2"), ("dataset", "helen"), ("hair", False),
                                               ("part", ""), ("learning_rate", 3e-4), ("monitor", "val_loss"), ("epochs", None))]
-    assert words == ["FCN-8s", "mobilenetv2", "HELEN", "no hair", "face", "learning rate 0.0003", "stopping on val_loss",
+    assert words == ["FCN-8s", "mobilenetv2", "HELEN", "no hair", "face", "learning rate 0.0003", "stopping on validation loss",
                      "epochs not recorded"]

@@ -73,6 +73,10 @@ def test_boundary_iou_by_hand():
     np.testing.assert_array_equal(boundary(masks).sum(), 20)
 
 
+def test_boundary_iou_of_no_image_is_empty():
+    assert boundary_iou(np.ones((0, 4, 4)), np.ones((0, 4, 4))).shape == (0,)
+
+
 def test_boundary_iou_of_each_image(pictures):
     masks, predicted = pictures
     found = boundary_iou(masks, predicted, 0.05)
@@ -181,6 +185,7 @@ def test_empty_bins_have_no_mean_and_no_weight():
     (lambda: boundary(np.ones((4, 4))), r"masks: shape \(4, 4\) will not do"),
     (lambda: boundary(np.ones((1, 4, 4, 3))), "masks: shape"),
     (lambda: boundary(np.ones((1, 4, 4)), 0), "dilation_ratio: 0 will not do"),
+    (lambda: boundary(np.ones((1, 4, 4)), np.inf), "dilation_ratio: inf will not do"),
     (lambda: boundary_iou(np.ones((1, 4, 4)), np.ones((1, 4, 5))), "predicted: their shape"),
     (lambda: iou_at_levels(np.ones((1, 4, 4)), np.ones((1, 4, 4))), "maps: float64 will not do"),
     (lambda: best_level(np.ones((0, 4, 4)), np.ones((0, 4, 4), "uint8")), "maps: there are none"),

@@ -656,6 +656,18 @@ def test_without_a_published_checksum_the_first_copy_is_recorded(tmp_path, serve
         fetch.fetch("helen", root, [address])
 
 
+@pytest.mark.parametrize("error, status, words", [
+    (PermissionError(13, "Permission denied", "/closed/lfw"), 2, "/closed/lfw: Permission denied; use another path"),
+    (KeyboardInterrupt(), 130, "stopped; the same command begins again"),
+])
+def test_a_command_that_is_stopped_says_so(error, status, words, monkeypatch, capsys):
+    def stopped(*_):
+        raise error
+    monkeypatch.setattr(fetch, "fetch", stopped)
+    assert data.main(["fetch", "lfw"]) == status
+    assert words in capsys.readouterr().err
+
+
 def test_addresses_that_fit_nothing(tmp_path):
     with pytest.raises(InputError, match="fits no archive"):
         fetch.fetch("lfw", tmp_path, ["http://127.0.0.1:9/other.tgz"])

@@ -1,4 +1,4 @@
-"""lib/inference.py: values by hand, scipy and statsmodels as oracles, coverage on simulated studies."""
+"""lib/inference.py: values by hand, scipy as oracle, coverage on simulated studies."""
 
 import time
 
@@ -69,13 +69,17 @@ def test_ten_thousand_resamples_of_sixteen_cells_take_seconds():
 
 # ---- coverage, and Student's t for the crossed design ------------------------------------------------------
 
-def coverage(interval, cells, seeds, seed_spread, studies=300):
-    """Share of simulated studies whose 95 % interval holds the truth: effects of seeds, of 60 people, of both."""
+def coverage(interval, cells, seeds, seed_spread, studies=300, between_cells=0.0):
+    """Share of simulated studies whose 95 % interval holds the truth: effects of seeds, of 60 people, of both.
+
+    `between_cells` is the correlation of a seed's effects in two cells.
+    """
     rng, covered = np.random.default_rng(3), 0
     for _ in range(studies):
-        people = rng.normal(0, 1, (1, 60))
-        differences = [0.3 + rng.normal(0, seed_spread, (seeds, 1)) + people + rng.normal(0, 0.5, (seeds, 60))
-                       for _ in range(cells)]
+        people, common = rng.normal(0, 1, (1, 60)), rng.normal(0, seed_spread, (seeds, 1))
+        effects = [between_cells**0.5 * common + (1 - between_cells)**0.5 * rng.normal(0, seed_spread, (seeds, 1))
+                   for _ in range(cells)]
+        differences = [0.3 + effect + people + rng.normal(0, 0.5, (seeds, 60)) for effect in effects]
         effect = interval(differences, [np.arange(60)] * cells)
         covered += effect.low <= 0.3 <= effect.high
     return covered / studies
@@ -90,6 +94,19 @@ def test_crossed_t_covers_the_truth(cells, seeds, seed_spread):
     assert 0.92 <= coverage(inference.crossed_t, cells, seeds, seed_spread, 1000) <= 0.98
 
 
+@pytest.mark.parametrize("cells, between_cells", [(2, 0.75), (6, 0.75), (6, 1.0)])
+def test_crossed_t_covers_the_truth_where_a_seed_does_the_same_in_every_cell(cells, between_cells):
+    assert 0.93 <= coverage(inference.crossed_t, cells, 5, 1, 1000, between_cells) <= 0.99
+
+
+def test_the_bootstrap_is_wider_where_a_seed_does_the_same_in_every_cell():
+    rng = np.random.default_rng(1)
+    seed = rng.normal(0, 1, (10, 1)) + rng.normal(0, 0.1, (10, 30))
+    same, other = (inference.bootstrap(cells, [np.arange(30)] * 2) for cells in ([seed, seed], [seed, seed[[4, 2, 7, 1, 9, 3, 0, 5, 8, 6]]]))
+    alone = inference.bootstrap([seed], [np.arange(30)])
+    assert same.high - same.low == pytest.approx(alone.high - alone.low, rel=0.05) and same.high - same.low > other.high - other.low
+
+
 def test_the_bootstrap_covers_the_truth_with_enough_seeds_and_not_where_few_seeds_decide():
     assert 0.92 <= coverage(percentile, 1, 10, 0.2) <= 0.98
     assert coverage(percentile, 1, 5, 1) < 0.92
@@ -101,6 +118,19 @@ def test_crossed_t_by_hand():
     effect, t = inference.crossed_t([[[-1, 3], [1, 5]]], [[0, 1]]), distributions.t(25 / 17)
     assert effect == pytest.approx((2, 2 - t.ppf(0.975) * 5**0.5, 2 + t.ppf(0.975) * 5**0.5, 2 * t.sf(2 / 5**0.5), 2,
                                     "seeds and people"))
+
+
+def test_crossed_t_takes_a_seed_as_the_same_in_every_cell_that_has_it():
+    """Images agree, so that only seeds vary; with the same seeds it is the t-test of their means over the cells."""
+    cells = np.array([[0.01, 0.03, -0.01, 0.02], [0.05, 0.02, 0.00, 0.04]])
+    arrays = [np.repeat(row[:, None], 3, 1) for row in cells]
+    found = inference.crossed_t(arrays, [np.arange(3)] * 2)
+    assert found[:4] == pytest.approx(stats.over_seeds(cells.mean(0))[:4])
+    shuffled = inference.crossed_t([arrays[0], arrays[1][::-1]], [np.arange(3)] * 2, seeds=["abcd", "dcba"])
+    assert shuffled[:4] == pytest.approx(found[:4])
+    apart = inference.crossed_t(arrays, [np.arange(3)] * 2, seeds=["abcd", "efgh"])  # variances add up, 3 degrees of freedom
+    half = distributions.t(3).ppf(0.975) * (cells.var(1, ddof=1).sum() / 4 / 4) ** 0.5
+    assert (apart.low, apart.high) == pytest.approx((cells.mean() - half, cells.mean() + half))
 
 
 def test_crossed_t_is_students_t_over_seeds_where_images_agree():
@@ -131,6 +161,8 @@ def test_probability_of_improvement_by_hand():
     probability, low, high = inference.probability_of_improvement([[2, 3], [0, 0]], [[1, 2], [1, 1]])
     assert probability == pytest.approx((3.5 / 4 + 0) / 2) and low < probability <= high
     assert inference.probability_of_improvement([[1, 1]], [[1, 1]]) == (0.5, 0.5, 0.5)
+    single = inference.probability_of_improvement([[2]], [[1, 2]])
+    assert single[0] == 0.75 and np.isnan(single[1:]).all()
 
 
 def test_equivalence_within_half_a_point():
@@ -172,55 +204,6 @@ def test_losses_of_a_single_seed_are_compared_but_not_tested():
     assert np.isnan(found.p_holm) and found.verdict == "untested"
 
 
-# ---- the mixed model --------------------------------------------------------------------------------------
-
-def runs(effect, seed_spread, seeds=12):
-    rng = np.random.default_rng(4)
-    rows = [(0.8 + effect * first + 0.05 * cell + shift + rng.normal(0, 0.01), first, f"cell {cell}", seed)
-            for seed, shift in enumerate(rng.normal(0, seed_spread, seeds)) for cell in range(4) for first in (0, 1)]
-    return [np.array(column) for column in zip(*rows)]
-
-
-def test_a_balanced_mixed_model_is_the_paired_mean_with_its_own_interval():
-    y, first, cells, seeds = runs(0.02, 0.03)
-    found = inference.mixed_model(y, first, cells, seeds)
-    assert found.effect.difference == pytest.approx(y[first == 1].mean() - y[first == 0].mean(), abs=1e-6)
-    assert found.effect.low < 0.02 < found.effect.high and found.effect.p < 1e-6 and found.remark == ""
-    assert found.seed_variance == pytest.approx(0.03**2, rel=0.8) and found.effect.n == 12
-    assert found.residual_variance == pytest.approx(0.01**2, rel=0.4)
-
-
-def test_a_mixed_model_says_so_where_seeds_do_not_vary():
-    y, first, cells, seeds = runs(0.0, 0.0)
-    found = inference.mixed_model(y, first, cells, seeds)
-    assert found.remark == "the seeds' variance is 0 within the fit's precision" and found.effect.p > 0.01
-    design = np.stack([first, *(cells == cell for cell in np.unique(cells))], axis=1).astype(float)
-    assert found.effect.difference == pytest.approx(np.linalg.lstsq(design, y)[0][0], abs=1e-6)
-
-
-def test_a_mixed_model_of_one_cell_is_the_paired_t_test():
-    rng = np.random.default_rng(7)
-    bce = rng.normal(0.8, 0.05, 8)
-    iou = bce + rng.normal(0.01, 0.01, 8)
-    found = inference.mixed_model(np.r_[iou, bce], [1] * 8 + [0] * 8, ["cell"] * 16, [*range(8)] * 2)
-    oracle = distributions.ttest_rel(iou, bce)
-    assert found.effect.p == pytest.approx(oracle.pvalue, rel=1e-3)
-    assert (found.effect.low, found.effect.high) == pytest.approx(tuple(oracle.confidence_interval()), abs=1e-5)
-
-
-def test_a_mixed_model_finds_that_the_loss_matters_for_one_model_only():
-    y, first, cells, seeds = runs(0.0, 0.03)
-    model = np.where(np.isin(cells, ("cell 0", "cell 1")), "bfcn32s", "fcresnet")
-    y = y + 0.04 * first * (model == "fcresnet")
-    found = inference.mixed_model(y, first, cells, seeds, model)
-    difference = {each: y[(first == 1) & (model == each)].mean() - y[(first == 0) & (model == each)].mean()
-                  for each in ("bfcn32s", "fcresnet")}
-    assert list(found.interactions) == ["fcresnet"]
-    assert found.interactions["fcresnet"].difference == pytest.approx(difference["fcresnet"] - difference["bfcn32s"])
-    assert found.interactions["fcresnet"].low < 0.04 < found.interactions["fcresnet"].high
-    assert found.effect.difference == pytest.approx(np.mean(list(difference.values())))
-
-
 @pytest.mark.parametrize("call, sentence", [
     (lambda: inference.bootstrap([], []), "differences and clusters have 0 and 0 cells"),
     (lambda: inference.bootstrap([[[1, np.nan]]], [[0, 1]]), "cell 0: differences of shape (1, 2)"),
@@ -228,14 +211,16 @@ def test_a_mixed_model_finds_that_the_loss_matters_for_one_model_only():
     (lambda: inference.bootstrap([[[1, 2]]], [["ann", "ann"]]), "cell 0: a single cluster"),
     (lambda: inference.probability_of_improvement([[1]], []), "a and b have 1 and 0 cells"),
     (lambda: inference.equivalence([1]), "differences, margin: 1 and 0.005 will not do"),
-    (lambda: inference.mixed_model([1, 2], [1, 0], ["a", "a"], [0, 0]), "seeds, is_first: a mixed model needs 2"),
-    (lambda: inference.mixed_model([1, 2, 3, 4], [1, 0, 1, 0], [*"abab"], [0, 0, 1, 1]), "is_first, cells, factor:"),
-    (lambda: inference.mixed_model([1] * 6, [1, 0] * 3, ["a"] * 6, [0, 0, 1, 1, 2, 2]), "scores: have no spread"),
+    (lambda: inference.crossed_t([[[1, 2], [3]]], [[0, 1]]), "differences, clusters: "),
+    (lambda: inference.crossed_t([[["a", "b"]]], [[0, 1]]), "differences, clusters: "),
+    (lambda: inference.crossed_t([[[1, 2]] * 2], [[0, 1]], 95), "confidence, resamples: 95 and 1"),
+    (lambda: inference.crossed_t([[[1, 2]] * 2], [[0, 1]], seeds=["abc"]), "seeds: give one label for each row"),
+    (lambda: inference.bootstrap([[[1, 2]]], [[0, 1]], resamples=0), "confidence, resamples: 0.95 and 0"),
+    (lambda: inference.probability_of_improvement([["a"]], [[1]]), "values: "),
     (lambda: inference.crossed_t([[[1, 2]]], [[0]]), "cell 0: differences of shape (1, 2)"),
     (lambda: inference.compare_losses({"iou": [[[1.0]]]}, [[0]]), "scores: no loss to compare with 'bce' among iou"),
     (lambda: inference.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]] * 2]}, [[0, 1]]), "scores of iou and bce"),
     (lambda: inference.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]]]}, [[0, 1]], margin=0), "margin is 0"),
-    (lambda: inference.mixed_model([1, 2], [1], ["a"], [0]), "scores, is_first, cells, seeds have lengths 2, 1, 1"),
 ])
 def test_unusable_input_is_refused(call, sentence):
     with pytest.raises(InputError) as refused:

@@ -6,7 +6,7 @@ import pytest
 from autodiff import gradients
 from keras import ops
 
-from lib import metrics
+from lib import InputError, metrics, training
 from lib.losses import (LOSSES, BinaryCrossentropy, IoULoss, binary_crossentropy, iou_gradient, iou_loss,
                         soft_iou)
 
@@ -151,3 +151,12 @@ def test_the_gradient_of_iou_loss_does_not_depend_on_how_many_pixels_are_backgro
     for mask in (small, large):
         found, = gradients(lambda p: 1 - soft_iou(mask, p), np.where(mask == 1, 0.5, 0.0).astype("float32"))
         np.testing.assert_allclose(found[0, 0, 0], [-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shapes", [((2, 1, 1, 1), (2, 4, 4, 1)), ((2, 4, 4, 3), (2, 4, 4, 1)), ((1, 4, 4, 1), (2, 4, 4, 1)),
+                                    ((4, 4, 1), (4, 4, 1))])
+@pytest.mark.parametrize("loss", training.LOSSES.values(), ids=training.LOSSES)
+def test_a_mask_of_another_shape_is_refused(loss, shapes):
+    mask, logits = (np.zeros(shape, "float32") for shape in shapes)
+    with pytest.raises(InputError, match=r"mask and logits have shapes .* give both \(batch, height, width, 1\)"):
+        loss()(mask, logits)

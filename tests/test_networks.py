@@ -212,6 +212,21 @@ def test_blocks_of_another_encoder():
         keras.Model(encoder.get_layer(end).output, encoder.output)
 
 
+def test_frozen_dropout_does_not_drop_during_training(batch):
+    """So that cached features are those that training would see: EfficientNet drops within its blocks."""
+    network = networks.build("EfficientNetB0", 64, fc_units=4, encoder_weights="none")
+    frozen, trained = networks.halves(network, 1)
+    images = np.random.default_rng(0).random((2, 64, 64, 3)).astype("float32")
+    np.testing.assert_array_equal(values(frozen(images, training=True)), values(frozen(images, training=False)))
+    rates = [layer.rate for layer in trained.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates and min(rates) > 0  # those that are trained go on
+
+
+def test_unpooling_of_a_map_of_another_size_is_refused():
+    with pytest.raises(InputError, match="give twice their height and width"):
+        networks.MaxUnpooling()([np.zeros((1, 2, 2, 3)), np.zeros((1, 5, 5, 3))])
+
+
 def test_an_encoder_with_paths_around_its_blocks_is_frozen_up_to_its_stem():
     encoder = networks.application("NASNetMobile", 64, 1.0, "none")
     first, last = encoder.layers[0].name, encoder.layers[-1].name

@@ -16,7 +16,8 @@ def test_every_profile_plans_32_different_runs(profile):
 
 
 BEYOND = {"losses": 2 * 9 * 5, "networks": 3 * 2 * 5, "sparsity": 2 * 2 * (5 + 3) * 5, "parts": 2 * 6 * 5,
-          "rates": (9 * 4 + 2 * 6) * 5, "resampled": 2 * 2 * 10, "ablation": 2 * 7 * 5}
+          "rates": (9 * 4 + 2 * 6) * 5, "resampled": 2 * 2 * 10, "ablation": 2 * 8 * 5,
+          "synthetic": 2 * 9 * 5}
 
 
 @pytest.mark.parametrize("profile", BEYOND)
@@ -50,6 +51,9 @@ grid:
                                                                       (1, "-seed1")]
     path.write_text("grid: {loss: iou}")
     with pytest.raises(InputError, match="^mine.yaml: grid must give a list of values for each parameter, as loss"):
+        profiles.configurations("mine")
+    path.write_text("grid: []")
+    with pytest.raises(InputError, match="^mine.yaml: grid is empty; give a list of values"):
         profiles.configurations("mine")
     path.write_text(f"grid: {{seed: {list(range(400))}, epochs: {list(range(1, 400))}}}")
     with pytest.raises(InputError, match="^mine.yaml: grid spans more than 100,000 runs; take values out of it"):

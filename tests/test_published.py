@@ -189,17 +189,17 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     open_ones = [effect for name, effect in variants.items() if name.startswith("BFCN-32s")]
     assert "between −{:.3f} and {:.3f}, the most ({:.3f} to {:.3f})".format(
         -min(open_ones).difference, *max(open_ones)[:3]) in text and max(open_ones) == variants[
-            "BFCN-32s, trained batch norm, rmsprop epsilon 1e-14, own reduction, stopping on val_loss"]
+            "BFCN-32s, trained batch norm, rmsprop epsilon 1e-14, own reduction, stopping on validation loss"]
     for name in ("losses", "networks", "rates", "ablation", "resampled"):  # where training worked
         for each in found[name].values():
             if not each.collapsed("iou"):
                 assert 0.03 <= beyond.compare([each], "iou", "iou_soft").difference < 0.0995, (name, each.name)
                 assert beyond.compare([each], "iou", "iou").difference < 0.02, (name, each.name)
-    says(beyond.compare([found["ablation"]["FCResNet, frozen batch norm, rmsprop epsilon 1e-14, own reduction, stopping on val_iou"]], "iou", "iou"),
+    says(beyond.compare([found["ablation"]["FCResNet, frozen batch norm, rmsprop epsilon 1e-14, own reduction, stopping on validation IoU at 0.5"]], "iou", "iou"),
          "frozen it is {} ({} to {}) on FCResNet")
     assert found["losses"]["FCResNet"].collapsed("lovasz_sigmoid") == 2
-    says(beyond.mixed([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
-    both = beyond.mixed([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
+    says(beyond.mixed_model([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
+    both = beyond.mixed_model([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
     assert both.remark == "the seeds' variance is 0 within the fit's precision" and len(both.interactions) == 4
     cells, values = results.scores(studies["small"], "iou")
     fcresnet = np.mean([pair for cell, pair in zip(cells, values) if cell[:2] == ("fcresnet", "lfw")], axis=0)

@@ -154,6 +154,16 @@ def test_several_seeds_are_compared_over_seeds_and_cells(tmp_path):
     assert row[3:6] == ["2", "4", "0.200"]  # cells, pairs of runs, the mean of 0.1 and 0.3
 
 
+def test_a_kernel_that_dies_leaves_the_report_as_it_was(tmp_path, monkeypatch):
+    write_run(tmp_path, HAIR, "iou")
+    def die(*_):
+        raise RuntimeError("Kernel died")
+    monkeypatch.setattr(report.batch, "execute_notebook", die)
+    with pytest.raises(InputError, match=r"analysis.ipynb was not executed to its end \(RuntimeError: Kernel died\).* again"):
+        report.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [HAIR.run_id("iou")]
+
+
 def test_missing_study_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="no such study folder"):
         report.write(tmp_path / "nowhere")

@@ -87,6 +87,11 @@ def changed(**changes):
     (changed(seconds={"total": -1.0}), "seconds.total"),
     (changed(params={}), "params.model is missing"),
     (changed(data={"source": "x"}), "data.note is missing"),
+    *((changed(data=record(SECOND, "bce", images=images)["data"]), "data.images is missing or of the wrong type")
+      for images in ("many", [1], -5, True)),
+    (changed(data=record(SECOND, "bce", positive_share="half")["data"]), "data.positive_share"),
+    *((changed(params=record(SECOND, "bce")["params"] | {name: value}), f"params.{name} is missing or of the wrong type")
+      for name, value in (("epochs", [3]), ("image_size", {"a": 1}), ("learning_rate", "0.1"), ("tag", None))),
     (changed(format=2), "has format 2"),
     (changed(run_id="another"), "belongs to the run 'another'"),
     (json.dumps(record(SECOND, "iou") | {"run_id": SECOND.run_id("bce")}), "has the parameters of 'bfcn32s-"),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib import InputError, batch, cluster, rerun, study
+from lib import InputError, batch, cluster, estimate, rerun, study
 from lib.config import NOTEBOOK, PROJECT, read_yaml, resolve
 from lib.results import SUPERSEDED, read_run, read_study
 
@@ -102,8 +102,10 @@ def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
 def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
     folder, configs, _ = finished
     record = folder / configs[1].run_id / "record.json"
+    (tmp_path / batch.RUNNING / "left-by-another").mkdir(parents=True)  # as one that was interrupted leaves it
     called = cli("rerun", record, "--out", tmp_path)
     assert called.returncode == 0, called.stderr
+    assert not list((tmp_path / batch.RUNNING).iterdir())
     assert "Versions, processor, code, notebook and data are the record's." in called.stdout
     assert called.stdout.endswith("The same to the last bit.\n")
     again = cli("rerun", record, "--out", tmp_path)
@@ -158,6 +160,10 @@ def test_a_rerun_is_a_driver_too(finished, tmp_path):
     (["run", "--profile", "small", "--data", "/nowhere"], ["/nowhere", "fetch"]),
     (["run", "--out", "/dev/null/study"], ["--out", "/dev/null/study", "cannot be written"]),
     (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),
+    (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "no text"]),
+    (["plan", "--out", "a\nb"], ["--out", "no text"]),
+    (["run", "--scheduler", "tls://127.0.0.1:1"], ["--scheduler", "no Dask scheduler answers at tls://127.0.0.1:1"]),
+    (["run", "--scheduler", "ucx://h:1"], ["--scheduler", "no Dask scheduler answers at ucx://h:1"]),
 ])
 def test_bad_input_gets_one_sentence(arguments, words):
     called = cli(*arguments)
@@ -179,6 +185,33 @@ def test_a_reader_that_has_read_enough_is_no_error():
     piped = subprocess.run(f"{sys.executable} -m lib.study plan --profile rates | head -1", shell=True, cwd=PROJECT,
                            capture_output=True, text=True)
     assert piped.stdout.count("\n") == 1 and "error" not in piped.stderr
+
+
+def test_without_an_output_the_status_is_told_all_the_same():
+    closed = subprocess.run(f"{sys.executable} -m lib.study plan --profile small >&-", shell=True, cwd=PROJECT, text=True,
+                            stderr=subprocess.PIPE)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_a_working_directory_that_is_gone(tmp_path):
+    called = subprocess.run(f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m lib.study plan", shell=True, cwd=tmp_path,
+                            text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(PROJECT)})
+    assert called.returncode == 2 and called.stderr == "error: the working directory is gone; change to another one\n"
+
+
+@pytest.mark.parametrize("variable, value, words", [
+    ("KERAS_BACKEND", "nonsense", "KERAS_BACKEND: 'nonsense' cannot be used here; set it to one that is installed of tensorflow"),
+    ("TMPDIR", "long", "is too long a path for the kernels' sockets; set TMPDIR to a folder"),
+])
+def test_a_machine_on_which_no_kernel_could_work(variable, value, words, tmp_path, finished):
+    if variable == "TMPDIR":
+        (tmp_path / ("n" * 120)).mkdir()
+        value = tmp_path / ("n" * 120)
+    record = finished[0] / finished[1][0].run_id
+    for arguments in (["run", "--out", tmp_path / "study"], ["rerun", record, "--out", tmp_path / "study"]):
+        called = cli(*arguments, **{variable: str(value)})
+        assert called.returncode == 2 and words in called.stderr and called.stderr.count("\n") == 1
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_broken_pipe_does_not_make_a_run_a_success(monkeypatch, tmp_path, capsys):
@@ -226,6 +259,31 @@ def test_a_scheduler_that_does_not_answer(tmp_path):
     with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
         study.run(tiny(RUN + "iou"), tmp_path / "study", cluster.Where(1, "nonsense"))
     assert not (tmp_path / "study").exists()  # refused before anything is written
+
+
+def test_the_workers_of_this_machine_listen_to_their_driver_alone(tmp_path, monkeypatch):
+    """Dask runs what it is sent: without the driver's certificates nobody may connect."""
+    from distributed import Client, LocalCluster
+    refused = []
+
+    def started(**options):
+        local = LocalCluster(**options)
+        for address in (local.scheduler_address, local.scheduler_address.replace("tls", "tcp")):
+            try:
+                Client(address, timeout=3).close()
+            except (OSError, TypeError) as error:
+                refused.append((address.partition(":")[0], error))
+        return local
+    monkeypatch.setattr(cluster, "LocalCluster", started)
+    cluster.execute_all([], tmp_path, cluster.Where(1), lambda outcome: None)
+    assert [protocol for protocol, _ in refused] == ["tls", "tcp"]
+
+
+def test_a_scheduler_without_workers_is_told(tmp_path, capsys):
+    from distributed import LocalCluster
+    with LocalCluster(n_workers=0, dashboard_address=":0") as dask:
+        cluster.execute_all([], tmp_path, cluster.Where(1, dask.scheduler_address), lambda outcome: None)
+    assert "No worker is there yet: the study begins as soon as one joins." in capsys.readouterr().out
 
 
 def test_a_cluster_whose_queue_is_not_here(tmp_path, monkeypatch):
@@ -296,12 +354,12 @@ def test_an_estimate_takes_the_images_that_records_tell():
     """HELEN's place may be taken by fewer faces: 300 of them do not make LFW's images cheap."""
     lfw, helen = (replace(tiny(RUN + "iou")[0], dataset=name, data="/real") for name in ("lfw", "helen"))
     waiting = study.Planned(lfw, "waiting")
-    few, all_of_it = (study.estimate([study.Planned(helen, "done", "", 600.0, images), waiting], 1) for images in (300, None))
+    few, all_of_it = (estimate.estimate([study.Planned(helen, "done", "", 600.0, images), waiting], 1) for images in (300, None))
     assert few != all_of_it
-    seconds = 600 * study.operations(lfw) / study.operations(helen, 300) + 10  # of start-up
-    assert seconds > 3600 and f"roughly {study.duration(seconds)} with" in few
+    seconds = 600 * estimate.operations(lfw) / estimate.operations(helen, 300) + 10  # of start-up
+    assert seconds > 3600 and f"roughly {estimate.duration(seconds)} with" in few
 
 
 def test_networks_that_encode_every_time_are_estimated_higher():
-    work = {model: study.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")}
+    work = {model: estimate.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")}
     assert work["bfcn32s"] < work["fcn8s"] < work["unet"]

@@ -403,6 +403,9 @@ def test_losses_have_names_without_hyphens():
     (lambda *batch: surrogates.focal_tversky_loss(*batch, beta=0), "alpha, beta: 0.3 and 0 will not do"),
     (lambda *batch: surrogates.focal_tversky_loss(*batch, gamma=0), "gamma: 0 will not do"),
     (lambda *batch: surrogates.bce_iou(*batch, weight=-0.1), "weight: -0.1 will not do"),
+    (lambda *batch: surrogates.tversky_loss(*batch, beta=float("inf")), "alpha, beta: 0.3 and inf will not do"),
+    (lambda *batch: surrogates.Tversky(alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
+    (lambda *batch: surrogates.Dice(alpha=2), "Dice: .*alpha.*; give parameters of surrogates.dice_loss"),
 ])
 def test_bad_parameters_are_refused(call, sentence, batch):
     with pytest.raises(InputError, match=sentence):

@@ -292,6 +292,15 @@ def test_the_reduction_of_the_loss_is_a_parameter(tiny):
         assert found["sum"] == pytest.approx(4 * found["mean"]) and found["own"] == found[own]
 
 
+def test_pooled_takes_the_batch_as_one_image(tiny):
+    rng = np.random.default_rng(0)
+    mask, logits = (rng.random((4, 8, 8, 1)) < 0.3).astype("float32"), rng.normal(size=(4, 8, 8, 1)).astype("float32")
+    tall = [x.reshape(1, 32, 8, 1) for x in (mask, logits)]
+    for name in ("iou", "bce", "dice", "lovasz_hinge", "bce_iou"):
+        of_tall = float(training.loss(replace(tiny, loss=name))(*tall))
+        assert float(training.loss(replace(tiny, loss=name, loss_reduction="pooled"))(mask, logits)) == pytest.approx(of_tall)
+
+
 def test_every_loss_that_may_be_asked_for_is_there():
     assert set(training.LOSSES) == set(config.CHOICES["loss"])
     assert set(config.BEYOND["model"]) == set(networks.MODELS)

@@ -65,6 +65,18 @@ def test_a_server_that_died_is_started_again(execute):
     assert warm._server.process.pid != process.pid
 
 
+def test_a_server_that_hangs_is_replaced(execute, monkeypatch):
+    execute("1")
+    server = warm._server
+    os.kill(server.process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(warm, "PATIENCE", 1)
+    assert execute("print(2)") == ["2"]  # in a kernel that started as kernels do elsewhere
+    eventually(lambda: gone(server.process.pid))
+    monkeypatch.undo()
+    execute("1")
+    assert warm._server is not server
+
+
 def test_what_a_library_prints_below_python_goes_to_the_log(execute, tmp_path):
     assert execute("import os", "os.write(2, b'from a library')", "print('shown')")[-1] == "shown"
     assert b"from a library" in (tmp_path / "log").read_bytes()

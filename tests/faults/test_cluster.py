@@ -42,6 +42,12 @@ def test_a_cluster_file_that_will_not_do(tmp_path, text, words):
         cluster.job_script(path)
 
 
+@pytest.mark.parametrize("arguments, words", [([], "usage: python -m lib.cluster"), (["nofile"], "error: nofile: there is no such")])
+def test_the_job_script_of_nothing(arguments, words):
+    called = subprocess.run([sys.executable, "-m", "lib.cluster", *arguments], cwd=PROJECT, capture_output=True, text=True)
+    assert called.returncode == 2 and called.stderr.startswith(words) and called.stdout == ""
+
+
 def test_several_gpus_get_dask_cudas_workers(tmp_path, monkeypatch):
     """dask-cuda is not installed here: a module of its name shows what it would be asked for."""
     path = PROJECT / "params" / "clusters" / "gpus.yaml"

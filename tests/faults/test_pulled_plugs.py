@@ -203,7 +203,7 @@ def test_a_full_disk_and_a_read_only_one(stub, mounted):
     (stub.out / "filler").write_bytes(bytes(280_000))
     status, output = stub.call()
     assert status == 1 and "Traceback" not in output, output
-    assert "No space left" in output and "4 failed" in output
+    assert "No space left" in output and "make room" in output and "4 failed" in output
     before = stub.done()
     mounted("size=50m")
     (stub.out / ".running" / "bfcn32s-lfw-big-hair-iou-0123abcd").mkdir(parents=True)  # as a killed driver leaves it
