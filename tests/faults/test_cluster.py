@@ -21,8 +21,8 @@ def test_the_job_script_of_the_configuration_that_comes_along():
     assert {"#SBATCH -p gpu", "#SBATCH --cpus-per-task=8", "#SBATCH --mem=30G", "#SBATCH -t 04:00:00",
             "#SBATCH --gres=gpu:1"} <= set(lines)
     command = next(line for line in lines if "dask_worker" in line)
-    assert command.startswith(f"{sys.executable} -m distributed.cli.dask_worker tcp://")
-    assert "--nthreads 1 " in command and "--death-timeout 60" in command
+    assert command.startswith(f"{sys.executable} -m distributed.cli.dask_worker tls://")
+    assert "--nthreads 1 " in command and "--death-timeout 60" in command and "--tls-key " in command
 
 
 @pytest.mark.parametrize("text, words", [
@@ -57,7 +57,7 @@ def test_several_gpus_get_dask_cudas_workers(tmp_path, monkeypatch):
     (tmp_path / "dask_cuda.py").write_text("def LocalCUDACluster(**options): return options\n")
     monkeypatch.delitem(sys.modules, "dask_cuda")
     monkeypatch.syspath_prepend(tmp_path)
-    assert cluster.started(path) == {"n_workers": 2, "threads_per_worker": 1}
+    assert cluster.started(path) == {"n_workers": 2, "threads_per_worker": 1, "security": True}
     with pytest.raises(InputError, match="without a job script"):
         cluster.job_script(path)
 
@@ -87,7 +87,8 @@ def test_slurms_queue(stubs, tmp_path):
         (tools / name).write_text(f"#!/bin/bash\n{script}\n")
         (tools / name).chmod(0o755)
     path = stub.folder / "slurm.yaml"
-    path.write_text("kind: slurm\nworkers: 2\noptions: {cores: 1, processes: 1, memory: 2GB, interface: lo}")
+    path.write_text("kind: slurm\nworkers: 2\noptions: {cores: 1, processes: 1, memory: 2GB, interface: lo, "
+                    f"security: true, shared_temp_directory: {tmp_path}}}")
     status, output = stub.call("--cluster", path, PATH=f"{tools}:{os.environ['PATH']}")
     assert status == 0 and "4 runs finished, 0 failed" in output, output
     eventually(lambda: not stub.processes())
