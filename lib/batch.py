@@ -25,6 +25,7 @@ from lib.results import set_aside
 # fifth of the processor time, and more where memory is virtual. Kept, it is only used again.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
 BACKENDS = ("tensorflow", "jax", "torch")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a disk that takes no more
 FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
 
@@ -118,16 +119,16 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict, environment
 
 
 def check_socket(folder: str) -> None:
-    """Raises InputError where a path is too long for the sockets of a kernel: the system takes some 100 bytes."""
-    if os.name == "posix" and len(os.fsencode(f"{folder}/kernel-5")) > 100:
+    """Raises InputError where a path is too long for the sockets of a kernel: the system takes 103 bytes or more."""
+    if os.name == "posix" and len(os.fsencode(f"{folder}/kernel-5")) > 102:
         raise InputError(f"TMPDIR: {folder} is too long a path for the kernels' sockets; set TMPDIR to a folder whose path is "
                          "shorter than 80 characters")
 
 
 def check_machine() -> None:
     """Raises InputError where no kernel could work on this machine: temporary folder, Keras' backend."""
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend not in BACKENDS or not importlib.util.find_spec(backend):
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and (backend not in BACKENDS or not importlib.util.find_spec(backend)):
         raise InputError(f"KERAS_BACKEND: {backend!r} cannot be used here; set it to one that is installed of "
                          f"{', '.join(BACKENDS)}, or leave it out")
     check_socket(os.path.join(tempfile.gettempdir(), "iou-12345678"))
@@ -193,10 +194,9 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
         error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
     except InputError as failure:
         error = _one_line(failure)
-    except OSError as failure:
-        error = unwritable(study, failure)
     except Exception as failure:  # a kernel that died or did not start: the study goes on
-        error = f"{type(failure).__name__}: {_one_line(failure)}"
+        error = (unwritable(study, failure) if getattr(failure, "errno", None) in FULL else
+                 f"{type(failure).__name__}: {_one_line(failure)}")
     if error is None and not (folder / "record.json").is_file():
         error = "the notebook ended without a record"
     try:

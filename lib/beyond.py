@@ -210,7 +210,7 @@ def conditions_table(study: Study, column: str = "iou", loss: str = "iou", refer
     columns = ["condition", "positive share", "seeds", "images", NAMES[loss], NAMES[reference], "difference", "low",
                "high", "p", f"collapsed: {NAMES[loss]}", f"collapsed: {NAMES[reference]}"]
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]} by condition: {SCORES[column]}", columns, rows,
-                 f"{_note([study])} P-values are not corrected for the number of conditions. A collapsed run calls every "
+                 f"{_note([study], loss, reference)} P-values are not corrected for the number of conditions. A collapsed run calls every "
                  "pixel the same. "
                  f"{results.data_note(list(study.values()))}")
 
@@ -227,14 +227,14 @@ def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = 
                 rows.append([name, words, len(found), pairs, effect.difference, effect.low, effect.high, effect.p])
     return Table(f"{NAMES[loss]} loss against {NAMES[reference]}, by score",
                  ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows,
-                 _note(studies.values()))
+                 _note(studies.values(), loss, reference))
 
 
-def _note(studies):
+def _note(studies, *losses):
     """What the intervals of these studies take as random, and why some are not there."""
     found = [condition for study in studies for condition in conditions(study)]
     resampled = {condition.is_resampled for condition in found}
-    single = any(len(condition.seeds(*condition.runs)) == 1 for condition in found)
+    single = any(len(condition.seeds(*losses or condition.runs)) == 1 for condition in found)
     return " ".join(note for note, holds in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled),
                                              (NOTE_ONE_SEED, single)) if holds)
 

@@ -54,24 +54,23 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
 
     `timeout` is that of `batch.execute`. Raises InputError if the workers cannot be had or were all lost.
     """
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, once
+    silence()
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(PATIENCE))
         ignore = stack.enter_context(signals.deaf_at_the_end())
         threads = 1
-        with signals.uninterrupted():
-            if where.scheduler:
-                client = stack.enter_context(connected(where.scheduler))
-            elif where.cluster:
-                client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
-            else:  # with certificates for its time alone: Dask runs what it is sent, by whoever can connect
+        if where.scheduler:
+            client = stack.enter_context(connected(where.scheduler))
+        elif where.cluster:
+            client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
+        else:  # with certificates for its time alone: Dask runs what it is sent, by whoever can connect
+            with signals.uninterrupted():
                 local = stack.enter_context(LocalCluster(n_workers=where.workers, threads_per_worker=1, processes=True,
                                                          memory_limit=0, dashboard_address="127.0.0.1:0",
                                                          silence_logs=logging.CRITICAL, security=True))
                 client = stack.enter_context(Client(local))
-                threads = max(1, batch.cores() // where.workers)
-            stack.callback(ignore)
+            threads = max(1, batch.cores() // where.workers)
+        stack.callback(ignore)
         if not client.nthreads():
             print("No worker is there yet: the study begins as soon as one joins.", flush=True)
         if importlib.util.find_spec("bokeh"):
@@ -120,6 +119,12 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
             go_on()
 
 
+def silence() -> None:
+    """Lets Dask say nothing in this process: what goes wrong is said here, once."""
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def refuse_unreachable(where: Where) -> None:
     """Raises InputError if the scheduler does not answer, or the file's kind of cluster cannot be had here."""
     if where.scheduler:
@@ -133,6 +138,7 @@ def connected(scheduler: str) -> Client:
 
     For tls:// addresses the certificates are those that Dask's own configuration names.
     """
+    silence()
     try:
         return Client(scheduler, timeout=30, security=Security() if scheduler.startswith("tls") else None)
     except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
@@ -160,6 +166,8 @@ def described(path: Path) -> tuple[type, dict[str, Any], int]:
         cluster = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise InputError(f"{path}: {module} is not installed; `.venv/bin/pip install -e '.[{extra}]'`") from error
+    if "shared_temp_directory" in options:  # of the certificates, which jobs look for from other folders
+        options["shared_temp_directory"] = str(PROJECT / options["shared_temp_directory"])
     return cluster, ({"python": sys.executable} if kind == "slurm" else {}) | options, workers
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import reprlib
+from collections import Counter
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -184,12 +185,14 @@ def _is_application(name):
 
 
 class Strict(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses what it would otherwise take silently for something else."""
+    """PyYAML's safe loader that refuses a name given twice and numbers of base 60, as 1:30, which it would take for 90."""
 
     def construct_mapping(self, node, deep=False):
-        names = [key.value for key, _ in node.value]
-        if twice := [str(name) for name in names if names.count(name) > 1]:
-            raise ValueError(f"{twice[0][:100]} stands there twice: keep one")
+        if isinstance(node, yaml.MappingNode):
+            names = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            for (_, name), count in names.most_common(1):
+                if count > 1:
+                    raise ValueError(f"{name[:100]} stands there twice: keep one")
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):
@@ -262,7 +265,8 @@ def key_parts(config: Config) -> dict[str, str]:
     The content of data and of weights files counts, not where they lie; the notebook's parameters cell does not count.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
-    beyond = config.model not in PAPER["model"] or config.loss not in PAPER["loss"]
+    beyond = (config.model not in PAPER["model"] or config.loss not in PAPER["loss"]
+              or config.loss_reduction == "pooled")  # whose IoU loss is one of `surrogates`
     code = b"".join((PROJECT / "lib" / f"{module}.py").read_bytes() for module in CODE + BEYOND_CODE * beyond)
     if config.encoder_weights == "demo":
         code += b"".join(path.read_bytes() for path in sorted((PROJECT / "lib" / "weights").glob("*.h5")))

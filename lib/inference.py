@@ -2,8 +2,8 @@
 
 A cell is what losses are compared on (model, data set, size, hair or part). Its scores are (seeds, images), both losses
 with the same seeds and images, in the same order; seeds draw initial weights and the order of training, images are
-those of one test part. A seed is the same draw in every cell: networks with the same head start it from the same
-weights and meet the images in the same order, so that their differences between losses go up and down together. Every
+those of one test part. A seed is taken as the same draw in every cell: all networks meet the images in the same order,
+and those with the same encoder and head start from the same weights, so that their differences may go together. Every
 p-value comes with its effect and interval, and every function says what it takes to be drawn at random, its unit of
 replication: what is not drawn (networks, training images, cells) is fixed, and a result says nothing about others.
 """

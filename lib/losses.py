@@ -24,7 +24,8 @@ def check_shapes(mask, other):
     Without it a mask of another shape is broadcast, and the loss is a number that means nothing.
     """
     shapes = tuple(mask.shape), tuple(other.shape)
-    if not (len(shapes[0]) == len(shapes[1]) == 4 and all(a == b or None in (a, b) for a, b in zip(*shapes))):
+    if not (len(shapes[0]) == len(shapes[1]) == 4 and shapes[0][3] == shapes[1][3] == 1
+            and all(a == b or None in (a, b) for a, b in zip(*shapes))):
         raise InputError(f"mask and logits have shapes {shapes[0]} and {shapes[1]}: give both (batch, height, width, 1)")
 
 

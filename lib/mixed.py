@@ -14,7 +14,7 @@ class Mixed(NamedTuple):
     """The loss's fixed effect in a mixed model, and what the fit has to say for itself (empty if nothing).
 
     `seed_variance` is that of the seeds' intercepts, `loss_variance` that of the loss's effect between seeds (NaN
-    where one cell leaves it in the residual). `interactions` has, for each level of a factor but its first, the
+    where each seed has one run with each loss, which leaves it in the residual). `interactions` has, for each level of a factor but its first, the
     effect there minus the effect at the first.
     """
 
@@ -70,14 +70,23 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
     columns = [first, *(first * ((factor == level) - (factor == level).mean()) for level in levels),
                *(cells == cell for cell in np.unique(cells))]
     design, n = np.stack(columns, axis=1).astype(float), len(np.unique(seeds))
-    residual = len(y) - design.shape[1] - 2 * (n - 1)  # degrees of freedom beside seeds and their effects of the loss
-    if np.linalg.matrix_rank(design) < design.shape[1] or residual < 0:
+    members = [seeds == seed for seed in np.unique(seeds)]
+
+    def spread_over(random):
+        """Degrees of freedom that are left beside `design` and `random` (runs, components) of every seed, and what is."""
+        everything = np.hstack([design, *(member[:, None] * random for member in members)])
+        left = y - everything @ np.linalg.lstsq(everything, y)[0]
+        return len(y) - np.linalg.matrix_rank(everything), not np.allclose(left, 0, rtol=0, atol=1e-12)
+
+    random = np.stack([np.ones(len(y)), first - 0.5], axis=1)  # (runs, components): level and effect of the loss
+    residual, spread = spread_over(random)
+    if residual < 1:  # a seed has one run with each loss
+        random = random[:, :1]
+        residual, spread = spread_over(random)
+    if np.linalg.matrix_rank(design) < design.shape[1] or residual < 1:
         raise InputError("is_first, cells, factor: these runs cannot tell the loss from the cells; give both "
                          "losses with 2 or more seeds in every cell")
-    random = np.stack([np.ones(len(y)), first - 0.5], axis=1)[:, :1 if residual == 0 else 2]  # (runs, components)
-    members = [seeds == seed for seed in np.unique(seeds)]
-    everything = np.hstack([design, *(member[:, None] * random for member in members)])
-    if np.allclose(everything @ np.linalg.lstsq(everything, y)[0], y, rtol=0, atol=1e-12):
+    if not spread:
         raise InputError("scores: have no spread beyond that of cells, losses and seeds; leave the mixed model out")
     components = [[random[member, i:i + 1] for member in members] for i in range(random.shape[1])]
     names = ["seed", "loss"][:len(components)]
@@ -86,7 +95,8 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
         # Powell's method takes no gradient, for which statsmodels inverts a matrix that is singular at large variances.
         fitted = sm.MixedLM(y, design, groups=seeds, exog_vc=VCSpec(names, [[[name]] * n for name in names], components)).fit(
             reml=True, method=["powell"])
-    variances, t = fitted.vcomp, [distributions.t(n - 1), distributions.t(max(residual, n - 1))]
+    variances = fitted.vcomp
+    t = [distributions.t(n - 1 if len(names) > 1 else residual), distributions.t(residual)]
     effects = [Effect(float(b), float(b - t.ppf(0.975) * error), float(b + t.ppf(0.975) * error),
                       float(2 * t.sf(abs(b) / error)), n, "seeds")
                for b, error, t in zip(fitted.fe_params, fitted.bse_fe, [t[0], *t[1:] * len(levels)])]

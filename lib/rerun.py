@@ -36,7 +36,8 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
     print("\n".join(["Not as in the record:", *changed]) if changed else
           "Versions, processor, code, notebook and data are the record's.", flush=True)
     with batch.locked(study):
-        shutil.rmtree(study / batch.RUNNING, ignore_errors=True)  # remains of one that was interrupted
+        for remains in (study / batch.RUNNING).glob(f"{config.run_id}-????????"):  # of one that was interrupted
+            shutil.rmtree(remains, ignore_errors=True)
         outcome = batch.execute(config, study, batch.cores())
     if outcome["error"]:
         raise InputError(f"{config.run_id}: {outcome['error']} (see {study / batch.FAILED / config.run_id})")

@@ -22,8 +22,7 @@ def uninterrupted():
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore(before)
         for number in arrived[:1]:
             signal.raise_signal(number)
 
@@ -38,8 +37,13 @@ def deaf_at_the_end():
     try:
         yield ignore_signals
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore(before)
+
+
+def restore(handlers: dict) -> None:
+    """Sets these handlers of signals again; None stands for one that was not set from Python."""
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def ignore_signals() -> None:

@@ -119,9 +119,10 @@ def run(configs: list[Config], study: Path, where: "cluster.Where", force: bool 
     from lib import cluster
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
-    cluster.refuse_unreachable(where)
-    if not (where.scheduler or where.cluster):
-        batch.check_machine()
+    if force or any(p.state != "done" for p in plan(configs, study, any_code)):
+        cluster.refuse_unreachable(where)
+        if not (where.scheduler or where.cluster):
+            batch.check_machine()
     with batch.locked(study):
         if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work: remains of other drivers
             shutil.rmtree(study / batch.RUNNING, ignore_errors=True)
@@ -263,10 +264,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError as error:
-        if options.command == "run":
-            print(f"error: {error.strerror}: what read the output has ended; finished runs are kept, the same command goes on "
-                  "from here", file=sys.stderr)
-        return 2 if options.command == "run" else 0
+        if options.command in ("plan", "status"):  # `| head` has read enough
+            return 0
+        print(f"error: {error.strerror}: what read the output has ended; type the same command again without it",
+              file=sys.stderr)
+        return 2
     except OSError as error:  # a folder that cannot be entered, a name that is too long, a full disk
         print(f"error: {error.filename or 'the output'}: {error.strerror or error}; use another path, make room or change its "
               "permissions", file=sys.stderr)
@@ -284,8 +286,8 @@ def check_paths(options: argparse.Namespace) -> None:
         raise InputError("the working directory is gone; change to another one") from error
     for name in ("out", "data", "to", "record", "cluster"):
         value = getattr(options, name, None) or ""
-        if not value.isprintable():
-            raise InputError(f"--{name}: {value!r} has bytes that are no text; give another path")
+        if any(ord(sign) < 32 or 0xD800 <= ord(sign) < 0xE000 for sign in value):  # the latter stand for foreign bytes
+            raise InputError(f"--{name}: {value!r} has signs or bytes that are no text; give another path")
 
 
 if __name__ == "__main__":
@@ -295,6 +297,9 @@ if __name__ == "__main__":
     ignore_signals()  # what is left is Python's and Dask's own end
     try:
         sys.stdout.flush() if sys.stdout else None
-    except OSError:  # nobody reads any more
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: the output: {error.strerror}; make room", file=sys.stderr)
+            status = status or 2
     sys.exit(status)

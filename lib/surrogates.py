@@ -208,7 +208,7 @@ class Surrogate(keras.losses.Loss):
         super().__init__(name=name or self.function.__name__, reduction=reduction, dtype="float32")
         self.pooled, self.parameters = pooled, parameters
         try:
-            self(*np.zeros((2, 1, 1, 1, 1), "float32"))
+            self(*np.zeros((2, 1, 64, 64, 1), "float32"))
         except TypeError as error:
             raise InputError(f"{type(self).__name__}: {error}; give parameters of surrogates.{self.function.__name__}") from error
 

@@ -175,10 +175,9 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
                     loss(config), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
     stopping = keras.callbacks.EarlyStopping(config.monitor, patience=config.patience, restore_best_weights=True,
                                              mode="min" if config.monitor.endswith("loss") else "max")
-    # TensorFlow traces a function that makes variables twice: with those of optimizer and metrics made before, the
-    # training step is traced once.
-    trained.optimizer.build(trained.trainable_variables)
-    trained.evaluate(validation, verbose=0)
+    if keras.backend.backend() == "tensorflow":  # which traces a function that makes variables twice: with those of
+        trained.optimizer.build(trained.trainable_variables)  # optimizer and metrics made before, the step is traced once
+        trained.evaluate(validation, steps=1, verbose=0)
     fitted = trained.fit(train, validation_data=validation, epochs=config.epochs, verbose=0, shuffle=False,
                          callbacks=[StopOnNonFinite(config), stopping, *callbacks])
     history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}

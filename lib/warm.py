@@ -22,7 +22,7 @@ from typing import Any
 from jupyter_client.provisioning import LocalProvisioner
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
-PATIENCE = 120  # seconds that the server may take to import the libraries and to fork
+PATIENCE = 300  # seconds that the server may take to import the libraries and to fork
 LIBRARIES = ("keras", "scipy.stats", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib_inline",
              "PIL.Image", "yaml", "filelock", "tqdm", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core")
 

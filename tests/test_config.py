@@ -87,6 +87,8 @@ def test_the_defaults_are_allowed():
     (b"epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
     (b"epochs: 3\nepochs: 5\n", r"cannot be read as YAML \(epochs stands there twice: keep one\)"),
     (b"grid:\n- {loss: [iou], loss: [bce]}\n", r"cannot be read as YAML \(loss stands there twice"),
+    (b"? [a]\n: 1\n", "cannot be read as YAML"),
+    (b"epochs: !!map [1]\n", "cannot be read as YAML"),
     (b"epochs: 1:30\n", r"cannot be read as YAML \(1:30 is a number of base 60 to YAML"),
     (b"learning_rate: 1:30.5\n", r"cannot be read as YAML \(1:30.5 is a number of base 60"),
 ])
@@ -97,6 +99,11 @@ def test_a_bad_yaml_file_is_refused_by_name(content, sentence, tmp_path):
     with pytest.raises(InputError, match=rf"mine\.yaml: {sentence}") as refused:
         read_yaml(path)
     assert "\n" not in str(refused.value)
+
+
+def test_names_of_different_types_are_different(tmp_path):
+    (tmp_path / "mine.yaml").write_text("grid: {1: x, '1': y}")
+    assert read_yaml(tmp_path / "mine.yaml") == {"grid": {1: "x", "1": "y"}}
 
 
 def test_a_yaml_file_is_read(tmp_path):

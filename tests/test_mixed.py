@@ -78,6 +78,17 @@ def test_it_rarely_finds_what_is_not_there(cells):
     assert found <= 8  # P(more than 8 of 60 at 5 %) is 0.6 %
 
 
+def test_cells_with_seeds_of_their_own_are_compared_by_pairs():
+    """Two cells, seeds 0-4 and 5-9: each seed has one run with each loss, so the pairs' differences are what there is."""
+    rng = np.random.default_rng(10)
+    rows = [(0.02 * first + level + rng.normal(0, 0.01), first, f"cell {seed // 5}", seed)
+            for seed, level in enumerate(rng.normal(0.8, 0.05, 10)) for first in (0, 1)]
+    y, first, cells, seeds = (np.array(column) for column in zip(*rows))
+    found = mixed.mixed_model(y, first, cells, seeds)
+    oracle = distributions.ttest_rel(y[first == 1], y[first == 0])
+    assert np.isnan(found.loss_variance) and found.effect.p == pytest.approx(oracle.pvalue, rel=2e-2)
+
+
 @pytest.mark.parametrize("arguments, sentence", [
     (([1, 2], [1, 0], ["a", "a"], [0, 0]), "a mixed model needs runs of both losses with 2 or more seeds"),
     (([1, 2, 3, 4], [1, 0, 1, 0], [*"abab"], [0, 0, 1, 1]), "is_first, cells, factor:"),

@@ -137,7 +137,7 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     to_iou = [row for row in beyond.losses_table(studies["losses"], reference="iou").rows if row[1] != "IoU"]
     assert [f"{row[4]:.3f}" for row in to_iou if row[1] == "Jaccard distance"] == ["0.001", "0.004"]
     assert f"(smallest p {min(row[7] for row in to_iou if row[4] > 0):.2f})" in text
-    for name, pattern, sign in (("BFCN-32s, synthetic share 0.3", "alike on BFCN-32s (+{}, {} to {})", 1),
+    for name, pattern, sign in (("BFCN-32s, synthetic share 0.3", "alike on BFCN-32s (+{}, {} to {};", 1),
                                 ("FCN-8s, synthetic share 0.3", "and FCN-8s ({}, {} to {})", 1)):
         says(beyond.compare([found["sparsity"][f"{name}, epochs 40, learning rate 0.001"]], "iou", "iou"), pattern, sign)
     at = {rate: [each for each in found["sparsity"].values() if each.params["learning_rate"] == rate
@@ -168,7 +168,7 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     assert [sum(each.collapsed(loss) for name, each in found["sparsity"].items()
                 if name.startswith(model) and name.endswith(" 0.001"))
             for model in ("BFCN-32s", "FCN-8s") for loss in ("iou", "bce")] == [8, 3, 5, 0]
-    for name, pattern in (("FCN-8s", "FCN-8s gains {} ({} to {})"), ("SegNet", "SegNet {} ({} to {})"),
+    for name, pattern in (("FCN-8s", "FCN-8s gains {} ({} to {};"), ("SegNet", "SegNet {} ({} to {})"),
                           ("U-Net", "the best of all, {} ({} to {})")):
         says(beyond.compare([found["networks"][name]], "iou", "iou"), pattern)
     rates = {tuple(row[:2]): row for row in beyond.best_rates_table(studies["rates"]).rows}
@@ -200,7 +200,7 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     assert found["losses"]["FCResNet"].collapsed("lovasz_sigmoid") == 2
     says(beyond.mixed_model([studies["losses"]]).interactions["fcresnet"], "the two networks differ by {}, {} to {}, for")
     both = beyond.mixed_model([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
-    assert both.remark == "the seeds' variance is 0 within the fit's precision" and len(both.interactions) == 4
+    assert both.remark == "the variance of the seeds is 0 within the fit's precision" and len(both.interactions) == 4
     cells, values = results.scores(studies["small"], "iou")
     fcresnet = np.mean([pair for cell, pair in zip(cells, values) if cell[:2] == ("fcresnet", "lfw")], axis=0)
     assert "({:.3f} after IoU loss, {:.3f} after BCE".format(*fcresnet) in text

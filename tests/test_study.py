@@ -102,7 +102,7 @@ def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
 def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
     folder, configs, _ = finished
     record = folder / configs[1].run_id / "record.json"
-    (tmp_path / batch.RUNNING / "left-by-another").mkdir(parents=True)  # as one that was interrupted leaves it
+    (tmp_path / batch.RUNNING / f"{configs[1].run_id}-0123abcd").mkdir(parents=True)  # as one that was interrupted leaves it
     called = cli("rerun", record, "--out", tmp_path)
     assert called.returncode == 0, called.stderr
     assert not list((tmp_path / batch.RUNNING).iterdir())
@@ -162,6 +162,7 @@ def test_a_rerun_is_a_driver_too(finished, tmp_path):
     (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),
     (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "no text"]),
     (["plan", "--out", "a\nb"], ["--out", "no text"]),
+    (["report", "--out", "/nowhere/\u00a0\u3000"], ["/nowhere/", "there is no such study folder"]),
     (["run", "--scheduler", "tls://127.0.0.1:1"], ["--scheduler", "no Dask scheduler answers at tls://127.0.0.1:1"]),
     (["run", "--scheduler", "ucx://h:1"], ["--scheduler", "no Dask scheduler answers at ucx://h:1"]),
 ])
@@ -220,6 +221,8 @@ def test_a_broken_pipe_does_not_make_a_run_a_success(monkeypatch, tmp_path, caps
     monkeypatch.setattr(study, "run", broken)
     assert study.main(["run", "--out", str(tmp_path / "study")]) == 2
     assert "Broken pipe" in capsys.readouterr().err
+    monkeypatch.setattr(study, "read_study", broken)
+    assert study.main(["check", "--out", str(tmp_path / "study")]) == 2
 
 
 @pytest.mark.parametrize("damage, words", [
