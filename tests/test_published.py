@@ -134,6 +134,25 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(beyond.compare(resampled, "iou", "iou"), "IoU at 0.5 says {} ({} to {})")
     says(beyond.compare([found["resampled"]["FCResNet"]], "iou", "iou"), "FCResNet's lead is {} ({} to {})")
     says(beyond.compare([found["resampled"]["BFCN-32s"]], "iou", "iou"), "BFCN-32s's {} ({} to {})")
+    drawn = found["synthetic"]
+    for name, pattern in (("BFCN-32s, learning rate 0.0003", "BFCN-32s shows no difference (+{}, {} to {})"),
+                          ("FCResNet, learning rate 0.0003", "on FCResNet IoU loss is ahead by {} ({} to {}), and the seven"),
+                          ("FCResNet, learning rate 0.001", "at 1e-3 the lead is {} ({} to {})"),
+                          ("FCResNet, learning rate 0.003", "at 3e-3 {} ({} to {})")):
+        says(beyond.compare([drawn[name]], "iou", "iou"), pattern)
+    best = {tuple(row[:2]): row for row in beyond.best_rates_table(studies["synthetic"]).rows}
+    says(stats.Effect(*best["FCResNet", "IoU"][8:12], 5, "seeds"), "prefers {} ({} to {}), and BCE's rate, 3e-3")
+    assert best["FCResNet", "BCE"][3] == 3e-3 and sum(map(findings.is_capped, drawn["FCResNet, learning rate 0.003"].runs["bce"]
+                                                          .values())) == 2
+    leads = [row for row in beyond.losses_table(studies["synthetic"]).rows
+             if row[0] == "FCResNet, learning rate 0.0003" and row[1] not in ("BCE", "IoU")]
+    assert [f"{each(row[4] for row in leads):.3f}" for each in (min, max)] == ["0.092", "0.104"]
+    assert len(leads) == 7 and max(row[7] for row in leads) < 0.05
+    better = [np.mean([run.record["scores"]["calibration_error"] for run in each.runs["bce"].values()])
+              < np.mean([run.record["scores"]["calibration_error"] for run in each.runs["iou"].values()])
+              for study in found.values() for each in study.values() if "calibration_error" in
+              next(iter(each.runs["iou"].values())).record["scores"]]
+    assert len(better) - sum(better) == 1 and "in all conditions but one" in text
     to_iou = [row for row in beyond.losses_table(studies["losses"], reference="iou").rows if row[1] != "IoU"]
     assert [f"{row[4]:.3f}" for row in to_iou if row[1] == "Jaccard distance"] == ["0.001", "0.004"]
     assert f"(smallest p {min(row[7] for row in to_iou if row[4] > 0):.2f})" in text
