@@ -216,7 +216,7 @@ def read_yaml(path: Path) -> dict:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > 20:  # a few aliases expand to terabytes
                 raise ValueError("it has an alias or is nested too deeply: write plain values")
-        content = yaml.load(text, Strict)
+        content = Strict(text).get_single_data()
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such parameter file; params/ lists them") from error
     except Exception as error:  # foreign text: PyYAML raises many types

@@ -284,7 +284,7 @@ def check_paths(options: argparse.Namespace) -> None:
         os.getcwd()
     except OSError as error:
         raise InputError("the working directory is gone; change to another one") from error
-    for name in ("out", "data", "to", "record", "cluster"):
+    for name in ("out", "to", "record", "cluster"):  # `config` checks --data
         value = getattr(options, name, None) or ""
         if any(ord(sign) < 32 or 0xD800 <= ord(sign) < 0xE000 for sign in value):  # the latter stand for foreign bytes
             raise InputError(f"--{name}: {value!r} has signs or bytes that are no text; give another path")
