@@ -45,11 +45,12 @@ def soft_iou(mask, probabilities):
     """
     t, p = ops.cast(mask, "float32"), ops.cast(probabilities, "float32")
     check_shapes(t, p)
-    labelled, predicted, intersection = (ops.sum(x, axis=PIXELS) for x in (t, p, t * p))  # (batch,) each
+    pixels = math.prod(ops.shape(p)[1:])
+    t, p = (ops.reshape(x, (-1, pixels)) for x in (t, p))  # XLA sums a row faster than an image of one channel
+    labelled, predicted, intersection = (ops.sum(x, axis=1) for x in (t, p, t * p))  # (batch,) each
     union = labelled + predicted - intersection  # of three sums: T + P - T P at every pixel takes twice the time
     empty = labelled == 0
-    pixels = ops.cast(math.prod(ops.shape(p)[1:]), "float32")
-    return ops.where(empty, 1 - predicted / pixels, intersection / ops.where(empty, 1.0, union))
+    return ops.where(empty, 1 - predicted / ops.cast(pixels, "float32"), intersection / ops.where(empty, 1.0, union))
 
 
 def iou_loss(mask, logits):

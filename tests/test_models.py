@@ -60,7 +60,7 @@ def test_upsampling_equals_the_transposed_convolution(stride, n):
     values, slopes = [], []
     for layer in (ours, theirs):
         values.append(keras.ops.convert_to_numpy(applied(layer)(x, kernel, bias)))
-        slopes.append(gradients(lambda *arrays: applied(layer)(*arrays) * weight, x, kernel, bias))
+        slopes.append(gradients(lambda *arrays: keras.ops.multiply(applied(layer)(*arrays), weight), x, kernel, bias))
     np.testing.assert_allclose(values[0], values[1], rtol=1e-5, atol=1e-5)
     for name, found, expected in zip(("input", "kernel", "bias"), *slopes):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3, err_msg=name)

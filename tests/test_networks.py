@@ -54,7 +54,7 @@ def test_unpooling_equals_a_loop_in_value_and_gradient():
     placed, source = unpooled_by_loops(features, before)
     np.testing.assert_array_equal(values(layer([features, before])), placed)
     assert layer.compute_output_shape([features.shape, before.shape]) == before.shape
-    slope, = gradients(lambda x: layer([x, before]) * weight, features)
+    slope, = gradients(lambda x: keras.ops.multiply(layer([x, before]), weight), features)
     expected = np.zeros(features.size)
     expected[source[source >= 0]] = weight[source >= 0]
     np.testing.assert_array_equal(slope.ravel(), expected.astype("float32"))
