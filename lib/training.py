@@ -139,15 +139,18 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with a clear sentence as soon as the loss is no number."""
+    """Ends training with a clear sentence after an epoch whose mean loss is no number, as any step's makes it.
+
+    Looking at each step's loss would wait for the device each time.
+    """
 
     def __init__(self, config):
         super().__init__()
         self.config = config
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
-            raise InputError(f"{self.config.run_id}: the loss became {logs['loss']} at step {batch + 1} of an epoch; "
+            raise InputError(f"{self.config.run_id}: the loss became {logs['loss']} in epoch {epoch + 1}; "
                              f"lower learning_rate (now {self.config.learning_rate:g}) or check the data")
 
 

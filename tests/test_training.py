@@ -224,7 +224,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
         def call(self, y_true, y_pred):
             return super().call(y_true, y_pred) * float("nan")
     monkeypatch.setitem(training.LOSSES, "iou", NoNumber)
-    with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan at step 1 .*learning_rate"):
+    with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan in epoch 1; .*learning_rate"):
         training.run(tiny, tmp_path / tiny.run_id, task=task)
     assert not (tmp_path / tiny.run_id / "record.json").exists()
 
