@@ -25,18 +25,10 @@ import numpy as np
 from keras import ops
 
 from lib import InputError
-from lib.losses import binary_crossentropy, check_shapes
+from lib.losses import binary_crossentropy, rows
 
 Tensor = Any  # of whichever backend Keras runs on, or numpy
 FLAT_BELOW = 1e-7  # where `focal_tversky_loss` leaves its power, whose slope at 0 is infinite
-
-
-def _pixels(mask, logits, pooled):
-    """T and z as (images, pixels) float32; pooled, the batch is one image."""
-    t, z = ops.cast(mask, "float32"), ops.cast(logits, "float32")
-    check_shapes(t, z)
-    images = 1 if pooled else ops.shape(z)[0]
-    return tuple(ops.reshape(x, (images, -1)) for x in (t, z))
 
 
 def _total(x):
@@ -74,7 +66,7 @@ def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float =
         InputError: a weight out of range.
     """
     _check_weights(alpha, beta)
-    t, z = _pixels(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled)
     p = ops.sigmoid(z)
     return _reduced(_tversky(t, p, t * p, alpha, beta), pooled)
 
@@ -114,7 +106,7 @@ def jaccard_distance(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tens
 
     "Quadratic" in van Beers et al.; computed as sum((T - P)^2) / sum(T^2 + P^2 - T P), which is the same.
     """
-    t, z = _pixels(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled)
     p = ops.sigmoid(z)
     return _reduced(_ratio(t, p, _total((t - p) ** 2), _total(t * t + p * p - t * p)), pooled)
 
@@ -126,7 +118,7 @@ def jaccard_metric_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> T
     at 1 and 1 with min(T, P) in place of T P. On labels 0 or 1 it is `jaccard_loss`; on soft labels, in
     [0, 1], unlike that one, it is 0 exactly where P = T.
     """
-    t, z = _pixels(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled)
     p = ops.sigmoid(z)
     return _reduced(_tversky(t, p, ops.minimum(t, p), 1.0, 1.0), pooled)
 
@@ -155,7 +147,7 @@ def lovasz_hinge(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
     1 - IoU of the mask that is wrong at the pixels with error 1. Pixels that are right with |z| < 1 still
     cost. For an empty mask 1 - IoU is 1 as soon as one pixel is wrong, so the loss is the largest error.
     """
-    t, z = _pixels(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled)
     return _reduced(_lovasz(t, ops.relu(1 - z * (2 * t - 1))), pooled)
 
 
@@ -164,7 +156,7 @@ def lovasz_sigmoid(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor
 
     At P of 0 or 1 it is 1 - IoU of equation 2. For an empty mask it is the largest P.
     """
-    t, z = _pixels(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled)
     return _reduced(_lovasz(t, ops.abs(t - ops.sigmoid(z))), pooled)
 
 
