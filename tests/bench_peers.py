@@ -15,10 +15,11 @@ from lib import losses, networks, training
 
 CAUSES = {
     "tensorflow": "TensorFlow takes some nine passes through memory, an operation each, as torch does; tried: its "
-                  "gradient in closed form (a sixth less here, nothing on JAX and torch), sums as matrix products, masks in place "
-                  "of products (no gain)",
-    "jax": "XLA's sums of products on a CPU go one element at a time; a mask in place of the product is faster here and three "
+                  "gradient in closed form (a sixth less in one measurement, nothing in another, nothing on JAX and "
+                  "torch), sums as matrix products or in two steps, masks in place of products (no gain)",
+    "jax": "XLA's sums on a CPU go one element at a time; a mask in place of the product is faster here and three "
            "times slower on torch",
+    "torch": "both take the same passes through memory: the ratio scatters around 1 from run to run",
 }
 SMP, MONAI = "smp JaccardLoss, torch", "MONAI DiceLoss(jaccard=True), torch"
 
