@@ -79,31 +79,33 @@ def loss(config: Config) -> keras.losses.Loss:
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches (inputs, masks) of one part of a split, read from memory maps; reshuffled each epoch given a seed.
+    """Batches (inputs, masks) of one part of a split, read from memory maps: all images in `len` batches.
 
-    `inputs` are cached features, (n, h, w, channels) float32, or None for the images themselves, preprocessed.
+    `inputs` are cached features, (n, h, w, channels) float32, or None for the images themselves, preprocessed. Given a
+    seed, each epoch has another order and the batches have no end: Keras then reads on from epoch to epoch, where for
+    batches with an end it starts two readers an epoch.
     """
 
     def __init__(self, task, part, model, inputs, batch_size, seed=None):
         super().__init__()
         self.task, self.model, self.inputs, self.batch_size, self.seed = task, model, inputs, batch_size, seed
         self.rows = np.arange(len(task.dataset.ids))[part]
-        self.epoch = -1
-        self.on_epoch_end()
 
     def __len__(self):
         return -(-len(self.rows) // self.batch_size)
 
+    @property
+    def num_batches(self):
+        return len(self) if self.seed is None else None
+
     def __getitem__(self, step):
-        rows = np.sort(self.order[step * self.batch_size:(step + 1) * self.batch_size])  # in file order: fewer seeks
+        epoch, step = divmod(step, len(self))
+        order = self.rows if self.seed is None else (
+            np.random.default_rng([self.seed, epoch + 1]).permutation(self.rows))
+        rows = np.sort(order[step * self.batch_size:(step + 1) * self.batch_size])  # in file order: fewer seeks
         if self.inputs is None:
             return networks.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
         return self.inputs[rows], self.task.masks(rows)
-
-    def on_epoch_end(self):
-        self.epoch += 1
-        self.order = self.rows if self.seed is None else (
-            np.random.default_rng([self.seed, self.epoch]).permutation(self.rows))
 
 
 def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
@@ -181,8 +183,8 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     if keras.backend.backend() == "tensorflow":  # which traces a function that makes variables twice: with those of
         trained.optimizer.build(trained.trainable_variables)  # optimizer and metrics made before, the step is traced once
         trained.evaluate(validation, steps=1, verbose=0)
-    fitted = trained.fit(train, validation_data=validation, epochs=config.epochs, verbose=0, shuffle=False,
-                         callbacks=[StopOnNonFinite(config), stopping, *callbacks])
+    fitted = trained.fit(train, steps_per_epoch=len(train), validation_data=validation, epochs=config.epochs, verbose=0,
+                         shuffle=False, callbacks=[StopOnNonFinite(config), stopping, *callbacks])
     history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}
 
     def predict(part):

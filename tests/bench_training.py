@@ -31,6 +31,19 @@ def upsampling(quick):
     return rows
 
 
+class Epochs(training.Batches):
+    """The same batches as a data set of Keras is usually written: with an end, and reshuffled by `on_epoch_end`."""
+
+    epoch = -1  # `fit` calls `on_epoch_end` before the first, too
+    num_batches = property(len)
+
+    def __getitem__(self, step):
+        return super().__getitem__(self.epoch * len(self) + step)
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
 def epoch(model, quick):
     """An epoch by `training.fit`, and by Keras' own `fit` of the whole network on the same batches."""
     full = on_gpu() and not quick
@@ -42,8 +55,8 @@ def epoch(model, quick):
 
     def plain(network):
         whole = keras.Model(network.input, network.get_layer("logits").output)
-        train, validation = (training.Batches(task, part, model, None, config.batch_size, seed) for part, seed in (
-            (task.split.train, config.seed), (task.split.validation, None)))
+        train = Epochs(task, task.split.train, model, None, config.batch_size, config.seed)
+        validation = training.Batches(task, task.split.validation, model, None, config.batch_size)
         whole.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
                       training.loss(config), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
         best = keras.callbacks.EarlyStopping(config.monitor, patience=config.patience, mode="max",
@@ -69,7 +82,8 @@ def epoch(model, quick):
                 f"after {config.epochs} epochs the two differ by {apart:.1e} of what training changed in the weights",
                 cause=f"by operations alone it would be {limit:.2f}: the trained part costs both the same three passes; tried "
                 "without gain: several steps in a call (steps_per_execution), arrays in place of batches, no scores while "
-                "training, the 7x7 convolution cropped to the taps that meet a 3x3 map, or as a dense matrix"),
+                "training, readers in threads of Keras, the 7x7 convolution cropped to the taps that meet a 3x3 map, or as "
+                "a dense matrix"),
             Row(f"reading that epoch's features, {name}", "the epoch", reading, timings[0], 1.0,
                 "above 1: limited by compute, not by data")]
 

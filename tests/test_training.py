@@ -40,8 +40,8 @@ def test_the_task_describes_its_data(tiny, task):
 
 
 def test_batches_hold_each_image_once_and_are_reshuffled_from_the_seed(tiny, task):
-    def epoch(batches):
-        return np.concatenate([batches[step][0] for step in range(len(batches))])[:, 0]
+    def epoch(batches, number=0):
+        return np.concatenate([batches[number * len(batches) + step][0] for step in range(len(batches))])[:, 0]
     numbers = np.arange(20)[:, None]  # features that are the number of their image
     one, same, other, fixed = (training.Batches(task, slice(0, 10), "bfcn32s", numbers, 4, seed)
                                for seed in (0, 0, 1, None))
@@ -51,9 +51,9 @@ def test_batches_hold_each_image_once_and_are_reshuffled_from_the_seed(tiny, tas
     np.testing.assert_array_equal(first, epoch(same))
     assert (first != epoch(other)).any()
     np.testing.assert_array_equal(epoch(fixed), np.arange(10))
-    one.on_epoch_end()
-    assert (first != epoch(one)).any()
-    np.testing.assert_array_equal(np.sort(epoch(one)), np.arange(10))
+    assert (first != epoch(one, 1)).any()
+    np.testing.assert_array_equal(np.sort(epoch(one, 1)), np.arange(10))
+    assert one.num_batches is None and fixed.num_batches == 3  # Keras reads on from epoch to epoch, or to the end
 
 
 def test_batches_of_images_are_preprocessed_and_match_their_masks(task):
@@ -154,6 +154,38 @@ def test_cached_features_do_not_change_the_training(tiny, task, trained):
         np.testing.assert_array_equal(with_cache[name], expected, err_msg=name)
     for one, two in zip(weights(trained[2]), weights(network)):
         np.testing.assert_array_equal(one, two)
+
+
+def test_training_equals_keras_fit_of_the_whole_network(tiny, task, trained):
+    """The same weights and scores as from a data set that ends and is reshuffled after each epoch, nothing cached."""
+    class Epochs(keras.utils.PyDataset):
+        epoch, rows = 0, np.arange(20)[task.split.train]
+        order = rows
+
+        def __len__(self):
+            return -(-len(self.rows) // tiny.batch_size)
+
+        def __getitem__(self, step):
+            rows = np.sort(self.order[step * tiny.batch_size:][:tiny.batch_size])
+            return models.preprocess(tiny.model, task.dataset.images[rows]), task.masks(rows)
+
+        def on_epoch_end(self):  # Keras calls it before the first epoch too
+            self.epoch += 1
+            self.order = np.random.default_rng([tiny.seed, self.epoch]).permutation(self.rows)
+
+    network, kept = training.build(tiny), task.split.validation
+    whole = keras.Model(network.input, network.get_layer("logits").output)
+    whole.compile(keras.optimizers.RMSprop(tiny.learning_rate, epsilon=tiny.rmsprop_epsilon), losses.IoULoss(),
+                  metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
+    best = keras.callbacks.EarlyStopping("val_iou", patience=tiny.patience, restore_best_weights=True, mode="max")
+    validation = models.preprocess(tiny.model, task.dataset.images[kept]), task.masks(kept)
+    fitted = whole.fit(Epochs(), validation_data=validation, epochs=tiny.epochs, verbose=0, shuffle=False, callbacks=[best])
+    history = results.read_run(trained[0]).history
+    assert set(fitted.history) == set(history) - {"epoch"}
+    for name, expected in fitted.history.items():
+        np.testing.assert_allclose(history[name], expected, rtol=1e-5, err_msg=name)
+    for one, two in zip(weights(trained[2]), weights(network)):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
 
 
 def test_the_frozen_part_is_in_inference_mode_during_training_too(tiny, task):
