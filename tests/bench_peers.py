@@ -19,7 +19,8 @@ CAUSES = {
                   "torch), sums as matrix products or in two steps, masks in place of products (no gain)",
     "jax": "XLA's sums on a CPU go one element at a time; a mask in place of the product is faster here and three "
            "times slower on torch",
-    "torch": "both take the same passes through memory: the ratio scatters around 1 from run to run",
+    "torch": "both take the same operations of torch, a third of the time its gradient of the sigmoid: the ratio scatters "
+             "around 1",
 }
 SMP, MONAI = "smp JaccardLoss, torch", "MONAI DiceLoss(jaccard=True), torch"
 
@@ -114,7 +115,7 @@ def loss(quick):
         dice = DiceLoss(sigmoid=True, jaccard=True, smooth_nr=0.0, smooth_dr=1e-12)
         ways[MONAI], theirs = on_torch(dice, mask, logits)
         check_same(MONAI, numbers(), theirs())
-    ours, *timings = compare(compute, *ways.values(), quick=quick)
+    ours, *timings = compare(compute, *ways.values(), quick=quick, turns=25)  # noisy: memory decides
     found = dict(zip(ways, timings))
     what = f"IoU loss, value and gradient, {batch} images of {size} px"
     return [Row(what, name, ours, found[name], wanted.get(name), note, cause=CAUSES.get(keras.backend.backend(), ""))
