@@ -22,10 +22,10 @@ from lib import data, models, synthetic, training
 
 MEAN = np.array((103.939, 116.779, 123.68), "float32")  # of ImageNet, BGR, as `models.preprocess` takes it off
 BATCH = 32
-CAUSE = ("an image takes 0.8 ms to decode and resize with Pillow, which two threads do 1.7 times as fast as one; ours alone "
-         "decodes labels and checks their colours (0.25 ms, on one thread: two wait for Python's lock), hashes what it reads "
-         "(0.15 ms), writes the mapped cache and waits until the disk has it (0.5 ms); tried without gain: more threads, threads "
-         "that write themselves, larger blocks, two processes")
+CAUSE = ("an image takes 0.95 ms to decode and resize with Pillow, which two threads do 1.9 times as fast as one; ours alone "
+         "decodes labels and checks their colours (0.3 ms, on one thread: two wait for Python's lock), lists and hashes what it "
+         "reads (0.3 ms), writes the mapped cache and waits until the disk has it (0.15 to 0.5 ms); tried without gain: more "
+         "threads, threads that read and write themselves, larger blocks, memory in place of the map, two processes")
 
 
 def files(root):
