@@ -37,7 +37,11 @@ def rows(mask, other, pooled=False):
     """
     t, x = ops.cast(mask, "float32"), ops.cast(other, "float32")
     check_shapes(t, x)
-    shape = (1, -1) if pooled else (-1, math.prod(ops.shape(x)[1:]))
+    known = None not in (*t.shape[1:], *x.shape[1:])
+    if not known:
+        t, x = ops.unstack(ops.stack([t, x]))  # which fails when the step runs, if their shapes differ
+    images, *sides = ops.shape(x)
+    shape = (1, -1) if pooled else (images, math.prod(sides) if known else -1)
     return ops.reshape(t, shape), ops.reshape(x, shape)
 
 

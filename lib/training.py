@@ -83,7 +83,8 @@ class Batches(keras.utils.PyDataset):
 
     `inputs` are cached features, (n, h, w, channels) float32, or None for the images themselves, preprocessed. Given a
     seed, each epoch has another order and the batches have no end: Keras then reads on from epoch to epoch, where for
-    batches with an end it starts two readers an epoch.
+    batches with an end it starts two readers an epoch. Where reading is slower than training, TensorFlow comes to read
+    ahead what it can while the validation part is scored, about as many batches as that part has.
     """
 
     def __init__(self, task, part, model, inputs, batch_size, seed=None):

@@ -160,3 +160,16 @@ def test_a_mask_of_another_shape_is_refused(loss, shapes):
     mask, logits = (np.zeros(shape, "float32") for shape in shapes)
     with pytest.raises(InputError, match=r"mask and logits have shapes .* give both \(batch, height, width, 1\)"):
         loss()(mask, logits)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others compile for known shapes alone")
+@pytest.mark.parametrize("loss", [training.LOSSES[name] for name in ("iou", "bce", "tversky")])
+def test_a_mask_of_another_shape_is_refused_where_shapes_are_known_when_the_step_runs(loss):
+    import tensorflow as tf
+    compiled = tf.function(loss(), input_signature=[tf.TensorSpec((None, None, None, 1))] * 2)
+    rng = np.random.default_rng(0)
+    mask, logits = rng.integers(0, 2, (2, 4, 6, 1)).astype("float32"), rng.normal(size=(2, 4, 6, 1)).astype("float32")
+    assert float(compiled(mask, logits)) == pytest.approx(float(loss()(mask, logits)), rel=1e-6)
+    for shape in ((2, 6, 4, 1), (2, 8, 12, 1), (2, 1, 1, 1), (1, 4, 6, 1)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            compiled(np.zeros(shape, "float32"), logits)
