@@ -17,7 +17,7 @@ def test_every_profile_plans_32_different_runs(profile):
 
 BEYOND = {"losses": 2 * 9 * 5, "networks": 3 * 2 * 5, "sparsity": 2 * 2 * (5 + 3) * 5, "parts": 2 * 6 * 5,
           "rates": (9 * 4 + 2 * 6) * 5, "resampled": 2 * 2 * 10, "ablation": 2 * 8 * 5,
-          "synthetic": (2 * 9 + 2 * 2) * 5}
+          "synthetic": (2 * 9 + 2 * 4) * 5}
 
 
 @pytest.mark.parametrize("profile", BEYOND)
