@@ -186,7 +186,7 @@ def paper_profile(quick):
     each network. Loading, drawing and start-up are not counted.
     """
     batch = 100 if on_gpu() else 2 if quick else 10
-    total = spread = work = 0.0
+    total = spread = work = volume = 0.0
     for model, name in MODELS.items():
         with policy("mixed_bfloat16" if on_gpu() else "float32"):
             config = sized(model, not quick)
@@ -201,6 +201,7 @@ def paper_profile(quick):
                                       lambda: frozen.predict_on_batch(images), quick=quick, turns=3)
         steps, scored = image_passes(model, config.patience)
         encoded = sum(sum(paper.SPLITS[dataset, "big"]) for dataset in paper.DATASETS)
+        volume += (steps + scored) * 4 * math.prod(trained.inputs[0].shape[1:])
         for timing, images_passed, operations in (
                 (step, steps, 3 * flops(trained)), (score, scored, flops(trained)), (encode, encoded, flops(frozen))):
             total += timing.median * images_passed / batch
@@ -210,7 +211,8 @@ def paper_profile(quick):
     return [Row(f"the 32 runs of the paper profile, extrapolated{' from the demo size' if quick else ''}",
                 "30 minutes", Timing(total / 3600, spread / 3600), Timing(0.5), 1.0 if on_gpu() else None,
                 f"extrapolated, not run: {work / 1e15:.3g} PFLOP; 50 % of an H200's {H200 / 1e12:.0f} TFLOP/s would take "
-                f"{work / H200 * 2 / 60:.0f} minutes (not measured)", "h")]
+                f"{work / H200 * 2 / 60:.0f} minutes (not measured), beside which {volume / 1e12:.1f} TB of cached features "
+                "are read", "h")]
 
 
 def image_passes(model, patience):

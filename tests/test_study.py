@@ -163,8 +163,10 @@ def test_a_rerun_is_a_driver_too(finished, tmp_path):
     (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "no text"]),
     (["plan", "--out", "a\nb"], ["--out", "no text"]),
     (["report", "--out", "/nowhere/\u00a0\u3000"], ["/nowhere/", "there is no such study folder"]),
-    (["run", "--scheduler", "tls://127.0.0.1:1"], ["--scheduler", "no Dask scheduler answers at tls://127.0.0.1:1"]),
-    (["run", "--scheduler", "ucx://h:1"], ["--scheduler", "no Dask scheduler answers at ucx://h:1"]),
+    (["run", "--out", "outputs/none", "--scheduler", "tls://127.0.0.1:1"],
+     ["--scheduler", "no Dask scheduler answers at tls://127.0.0.1:1"]),
+    (["run", "--out", "outputs/none", "--scheduler", "ucx://h:1"],
+     ["--scheduler", "no Dask scheduler answers at ucx://h:1"]),
 ])
 def test_bad_input_gets_one_sentence(arguments, words):
     called = cli(*arguments)
