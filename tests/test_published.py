@@ -144,8 +144,8 @@ def test_the_conclusion_has_the_figures_of_the_published_runs():
     says(beyond.compare([drawn["FCResNet, learning rate 0.03"]], "iou", "iou"), "to BCE's side by {} ({} to {})", -1)
     best = {tuple(row[:2]): row for row in beyond.best_rates_table(studies["synthetic"]).rows}
     says(stats.Effect(*best["FCResNet", "IoU"][8:12], 5, "seeds"), "for BCE, {} ({} to {}) is left")
-    assert best["FCResNet", "IoU"][2:4] == [5, 3e-4] and best["FCResNet", "BCE"][2:4] == [5, 3e-3] and sum(map(findings.is_capped, drawn["FCResNet, learning rate 0.003"].runs["bce"]
-                                                          .values())) == 2
+    assert best["FCResNet", "IoU"][2:4] == [5, 3e-4] and best["FCResNet", "BCE"][2:4] == [5, 3e-3]
+    assert sum(map(findings.is_capped, drawn["FCResNet, learning rate 0.003"].runs["bce"].values())) == 2
     leads = [row for row in beyond.losses_table(studies["synthetic"]).rows
              if row[0] == "FCResNet, learning rate 0.0003" and row[1] not in ("BCE", "IoU")]
     assert [f"{each(row[4] for row in leads):.3f}" for each in (min, max)] == ["0.092", "0.104"]
