@@ -26,7 +26,8 @@ from distributed.client import FutureCancelledError
 
 from lib import InputError, batch, data, signals
 from lib.archives import reason
-from lib.config import PROJECT, Config, key, read_yaml
+from lib.config import PROJECT, Config, read_yaml
+from lib.provenance import key
 
 KINDS = {"slurm": ("dask_jobqueue", "SLURMCluster", "cluster"), "cuda": ("dask_cuda", "LocalCUDACluster", "cuda")}
 STARTED = "iou-study-started"  # the topic of what workers say to the driver when they begin a run

@@ -1,14 +1,12 @@
-"""The configuration of a run: its parameters, where they are checked, and the key a run is filed under."""
+"""The configuration of a run: its parameters, their defaults, and where they are checked."""
 
 import ast
 import difflib
-import hashlib
-import json
 import math
 import re
 import reprlib
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import yaml
@@ -27,9 +25,6 @@ CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
            "split": ("fixed", "random"), "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS),
            "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
 MAX_YAML = 100_000  # bytes of a parameter file
-# Code that decides a run's numbers; plots, tables and the batch do not.
-CODE = ("archives", "cache", "calibration", "config", "data", "layouts", "losses", "metrics", "models", "training")
-BEYOND_CODE = ("networks", "surrogates")  # where the model or the loss is not the paper's
 
 
 @dataclass(frozen=True)
@@ -245,39 +240,3 @@ def from_notebook(namespace: dict) -> Config:
                      for target in node.targets if isinstance(target, ast.Name)]
             injected |= {name: namespace.get(name) for name in names if name not in own}
     return resolve(injected, {name: namespace[name] for name in own - {"out_dir"} if name in namespace})
-
-
-def key(config: Config) -> tuple[str, dict[str, str]]:
-    """The key that a run is filed under: a digest of its parameters, notebook, code and data.
-
-    Returns:
-        (key, parts): hexadecimal; `parts` has the digest of each of the four, so that one can say what changed.
-    Raises:
-        InputError: the data are missing (see `data.digest`).
-    """
-    parts = key_parts(config) | {"data": data.digest(**config.dataset_arguments())}
-    return _digest(json.dumps(parts, sort_keys=True).encode()), parts
-
-
-def key_parts(config: Config) -> dict[str, str]:
-    """Digests of the parameters, the notebook and the code: the parts of the key that need no data.
-
-    The content of data and of weights files counts, not where they lie; the notebook's parameters cell does not count.
-    """
-    params = {name: value for name, value in asdict(config).items() if name != "data"}
-    beyond = (config.model not in PAPER["model"] or config.loss not in PAPER["loss"]
-              or config.loss_reduction == "pooled")  # whose IoU loss is one of `surrogates`
-    code = b"".join((PROJECT / "lib" / f"{module}.py").read_bytes() for module in CODE + BEYOND_CODE * beyond)
-    if config.encoder_weights == "demo":
-        code += b"".join(path.read_bytes() for path in sorted((PROJECT / "lib" / "weights").glob("*.h5")))
-    elif (weights := PROJECT / Path(config.encoder_weights).expanduser()).is_file():
-        params["encoder_weights"] = _digest(weights.read_bytes())
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    return {"parameters": _digest(json.dumps(params, sort_keys=True).encode()),
-            "notebook": _digest(json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code" and "parameters"
-                                            not in cell.get("metadata", {}).get("tags", ())]).encode()),
-            "code": _digest(code)}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

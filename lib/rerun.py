@@ -5,7 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lib import InputError, batch, results
-from lib.config import Config, key, resolve
+from lib.config import Config, resolve
+from lib.provenance import key, versions
 from lib.results import Run
 
 
@@ -47,8 +48,6 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
 def differences(run: Run, config: Config) -> list[str]:
     """A line for each version, each parameter that the record does not have, and each part of the key that is not as in the
     record. Raises InputError if the data are missing."""
-    from lib.training import versions
-
     now, old = versions(), run.record["versions"]
     lines = [f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"
              for name in sorted({*now, *old}) if now.get(name) != old.get(name)]

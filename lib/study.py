@@ -22,9 +22,10 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lib import InputError, batch, data
-from lib.config import PROJECT, Config, key, key_parts
+from lib.config import PROJECT, Config
 from lib.estimate import duration, estimate
 from lib.profiles import configurations
+from lib.provenance import key, key_parts
 from lib.results import SUPERSEDED, read_run, read_study
 
 

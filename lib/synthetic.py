@@ -29,6 +29,7 @@ SURNAMES = ("Abara Bergmann Castellan Dragovic Eklund Fontaineau Grunwald Haverl
             "Lindqvor Moravec Nakadai Okonjo Petrakis Quillfeather Rasmund Sandoval Tervonen Ullmark "
             "Vasquero Westerby Yamanobe Zielonka").split()
 LFW_COLOURS = np.array([(0, 0, 255)] + [(0, 255, 0)] * 9 + [(255, 0, 0)], np.uint8)  # part -> RGB
+FORMAT = 1  # part of the digest of synthetic faces; raise it when faces are drawn otherwise
 NATURAL_SHARE = 0.188  # of the pixels, on average, that faces take as they are drawn
 LFW, HELEN, LFW_PERSON = 1, 2, 3  # stream codes: each data set draws from generators of its own
 

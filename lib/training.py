@@ -5,18 +5,18 @@ import hashlib
 import json
 import math
 import os
-import platform
-import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from lib import InputError, calibration, data, losses, metrics, models, networks, surrogates
-from lib.config import Config, key
+from lib.config import Config
+from lib.provenance import key, versions
 from lib.results import set_aside
 
 RECORD_FORMAT = 1
@@ -196,6 +196,21 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
                      "seconds": {"features": encoded - start, "training": time.time() - encoded}}
 
 
+def evaluate(task: Task, predict: Callable[[Any], np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray], np.ndarray]:
+    """Scores of a trained network on the test part, with `predict` of `fit`.
+
+    Returns:
+        (scores, per_image, P): all of `metrics.score` and `calibration.score`, whose threshold is chosen on the
+        validation part; P is (images, size, size, 1) float32.
+    """
+    parts = {part: (task.masks(rows), predict(rows))
+             for part, rows in (("validation", task.split.validation), ("test", task.split.test))}
+    masks, probabilities = parts["test"]
+    scores, per_image = metrics.score(masks, probabilities)
+    more, more_per_image = calibration.score(*((t, metrics.quantise(p)) for t, p in parts.values()))
+    return scores | more, per_image | more_per_image, probabilities
+
+
 def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> dict:
     """Trains a configuration, scores it on the test part and writes its files into `folder`, the record last.
 
@@ -217,12 +232,7 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     built = time.time()
     history, outcome = fit(config, network, task, callbacks)
     fitted = time.time()
-    parts = {part: (task.masks(rows), outcome["predict"](rows))
-             for part, rows in (("validation", task.split.validation), ("test", task.split.test))}
-    masks, probabilities = parts["test"]
-    scores, per_image = metrics.score(masks, probabilities)
-    more, more_per_image = calibration.score(*((t, metrics.quantise(p)) for t, p in parts.values()))
-    scores, per_image = scores | more, per_image | more_per_image
+    scores, per_image, probabilities = evaluate(task, outcome["predict"])
     ids = np.array(task.dataset.ids)[task.split.test]
     trainable, frozen = models.parameters(network)
     record = {
@@ -254,23 +264,6 @@ def claim(folder: Path) -> None:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder or change "
                          "its permissions") from error
-
-
-def processor() -> str:
-    """The maker's name of this machine's processor, where it can be had."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else []
-    return (names or [platform.processor() or platform.machine()])[0]
-
-
-def versions() -> dict:
-    """Versions of what decides the numbers, the processor, and the device that the backend computes on ("CPU:0", "cuda:0")."""
-    backend = keras.backend.backend()
-    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine(), "cpu": processor(),
-             "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]}
-    for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
-        found[package] = metadata.version(package)
-    return found
 
 
 def _write_csv(path, columns):

@@ -31,7 +31,7 @@ import bench_data
 import bench_growth
 import bench_peers
 import bench_training
-from lib import batch, training
+from lib import batch, provenance
 from lib.config import PROJECT
 
 BENCH = [  # name, function from `quick` to rows
@@ -65,7 +65,7 @@ def environment() -> dict:
              "cores": batch.cores(),
              "gpu": first_line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
              "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-             "commit": first_line("git", "describe", "--always", "--dirty"), **training.versions()}
+             "commit": first_line("git", "describe", "--always", "--dirty"), **provenance.versions()}
     for package in ("tensorflow", "jax", "torch", "segmentation-models-pytorch", "monai"):
         try:
             found[package] = metadata.version(package)

@@ -17,7 +17,7 @@ if "tensorflow" not in sys.modules:  # the other order crashes: torch's compiler
 import keras
 import numpy as np
 
-from lib import data, training
+from lib import data, provenance, training
 from lib.config import PROJECT, Config, read_yaml, resolve
 
 MISSING = "not installed: .venv/bin/pip install -e '.[peers]'"
@@ -95,7 +95,7 @@ def compare(*ways, quick: bool = False, turns: int = 7, budget: float = 15.0) ->
 
 def on_gpu() -> bool:
     """Whether the backend computes on something else than the CPU."""
-    return "cpu" not in training.versions()["device"].lower()
+    return "cpu" not in provenance.versions()["device"].lower()
 
 
 def installed(*packages: str) -> bool:

@@ -1,4 +1,4 @@
-"""lib/config.py: what is refused and how, one set of defaults, 32 different runs, and the key of a run."""
+"""lib/config.py: what is refused and how, one set of defaults, 32 different runs."""
 
 import ast
 import json
@@ -7,8 +7,8 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from lib import InputError, config as configuration, synthetic
-from lib.config import NOTEBOOK, PROJECT, Config, from_notebook, key, read_yaml, resolve
+from lib import InputError
+from lib.config import NOTEBOOK, PROJECT, Config, from_notebook, read_yaml, resolve
 
 PARAMS = PROJECT / "params"
 PROFILES = [path for path in sorted((PARAMS / "profiles").glob("*.yaml")) if "grid" not in read_yaml(path)]
@@ -173,81 +173,3 @@ def test_the_paper_profile_is_table_2():
     assert (config.learning_rate, config.batch_size, config.epochs, config.patience) == (1e-4, 100, 1000, 20)
     assert (config.image_size, config.encoder_width, config.fc_units) == (224, 1.0, 4096)
     assert (config.encoder_weights, config.trainable_blocks) == ("imagenet", 1)
-
-
-# ---- the key ----------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    """Three data roots: two with the same faces, one with others."""
-    folders = []
-    for name, seed in (("first", 0), ("moved", 0), ("other", 1)):
-        folders.append(tmp_path_factory.mktemp(name))
-        synthetic.write_lfw(folders[-1], 3, seed)
-    return [str(folder) for folder in folders]
-
-
-def changed(one, two):
-    """Which parts of the keys of two configurations differ."""
-    (key_one, parts_one), (key_two, parts_two) = key(one), key(two)
-    differing = {part for part in parts_one if parts_one[part] != parts_two[part]}
-    assert (key_one != key_two) == bool(differing)
-    return differing
-
-
-def test_the_key_changes_with_any_parameter(tiny):
-    others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "hair": True,
-              "encoder_weights": "demo", "monitor": "val_loss", "cache_features": False, "part": "hair",
-              "split": "random", "batch_norm": "frozen", "loss_reduction": "mean", "tag": "again"}
-    for name, value in asdict(tiny).items():
-        if name != "data":
-            other = others[name] if name in others else 2 * value + 1
-            assert "parameters" in changed(tiny, replace(tiny, **{name: other})), name
-
-
-def test_the_key_changes_with_the_data_but_not_with_their_place(tiny, roots):
-    first, moved, other = (replace(tiny, data=root) for root in roots)
-    assert changed(first, moved) == set()
-    assert changed(first, other) == {"data"}
-    assert changed(first, tiny) == {"data"}
-
-
-def test_the_key_changes_with_the_notebook_and_the_code(tiny, tmp_path, monkeypatch):
-    before = key(tiny)
-    assert key(tiny) == before and set(before[1]) == {"parameters", "notebook", "code", "data"}
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-    notebook["cells"].append({"cell_type": "markdown", "source": ["prose"]})
-    (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
-    monkeypatch.setattr(configuration, "NOTEBOOK", tmp_path / "train.ipynb")
-    assert key(tiny) == before  # prose does not count
-    parameters = next(cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ()))
-    parameters["source"].append("\nepochs: int = 2")  # by hand, as the notebook proposes: every run is given its own
-    (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
-    assert key(tiny) == before
-    notebook["cells"].append({"cell_type": "code", "source": ["1 + 1"]})
-    (tmp_path / "train.ipynb").write_text(json.dumps(notebook))
-    after = key(tiny)
-    assert {part for part in after[1] if after[1][part] != before[1][part]} == {"notebook"}
-    monkeypatch.setattr(configuration, "CODE", ("losses",))
-    assert key(tiny)[1]["code"] != before[1]["code"]
-
-
-def test_the_key_counts_the_weights_a_run_starts_from(tiny):
-    demo = replace(tiny, encoder_weights="demo", encoder_width=0.25)
-    assert key(demo)[1]["code"] != key(tiny)[1]["code"]
-
-
-def test_the_content_of_a_weights_file_counts_not_its_place(tiny, tmp_path):
-    paths = [tmp_path / name for name in ("a.h5", "b.h5")]
-    for path in paths:
-        path.write_bytes(b"one")
-    configs = [replace(tiny, encoder_weights=str(path)) for path in paths]
-    assert configuration.key_parts(configs[0]) == configuration.key_parts(configs[1])
-    paths[1].write_bytes(b"other")
-    one, other = map(configuration.key_parts, configs)
-    assert {part for part in one if one[part] != other[part]} == {"parameters"}
-
-
-def test_the_key_of_missing_data_is_refused(tiny, tmp_path):
-    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
-        key(replace(tiny, data=str(tmp_path / "nothing")))

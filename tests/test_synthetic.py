@@ -1,5 +1,6 @@
 """Synthetic faces: official layouts, reproducible bytes, labels that fit the image, no easy way out."""
 
+import hashlib
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lib import InputError
-from lib.synthetic import NATURAL_SHARE, PARTS, draw_face, write_helen, write_lfw
+from lib.synthetic import FORMAT, NATURAL_SHARE, PARTS, draw_face, write_helen, write_lfw
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +177,12 @@ def test_the_natural_share_draws_the_faces_as_they_are():
                      for share in (0.0, NATURAL_SHARE))
     for one, other in zip(natural, same):
         np.testing.assert_array_equal(one, other)
+
+
+def test_faces_are_drawn_as_their_format_says():
+    """If this fails because faces are drawn otherwise on purpose: raise `synthetic.FORMAT`, and put the new digest here."""
+    drawn = hashlib.sha256()
+    for seed, share in ((0, 0.0), (1, 0.0), (2, 0.05)):
+        for array in draw_face(np.random.default_rng(seed), 64, share):
+            drawn.update(array.tobytes())
+    assert (FORMAT, drawn.hexdigest()) == (1, "a04c074ef4556ad5e9cb5d59599a47a3aee25637981987c4b1fffbcf065f54cc")

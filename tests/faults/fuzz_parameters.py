@@ -9,7 +9,7 @@ from fuzz import Reader, damaged
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from lib import config, data
+from lib import config, data, provenance
 
 HUGE = st.sampled_from([32, 63, 64, 1000, 20000]).map(lambda bits: 1 << bits) | st.sampled_from([1e308, 5e-324, -2**64])
 STRANGE_TEXT = st.sampled_from([
@@ -43,7 +43,7 @@ def read_parameters(case, folder: Path) -> None:
     assert len(chosen.run_id) < 250 and "/" not in chosen.run_id
     json.dumps(asdict(chosen))
     data.data_root(chosen.data)
-    config.key_parts(chosen)
+    provenance.key_parts(chosen)
 
 
 YAML = [b"epochs: 3\nlearning_rate: 1.0e-4\nhair: false\n", b"a: &a [1, 2]\nb: *a\n", b"<<: {epochs: 3}\n",

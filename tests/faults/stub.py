@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import config as configuration
+from lib import config as configuration, provenance
 
 config = configuration.from_notebook(globals())
 folder = Path(out_dir) / config.run_id
@@ -36,7 +36,7 @@ time.sleep(float(os.environ.get("STUB_SECONDS", 0.2)))
 (folder / "history.csv").write_text("epoch,loss,val_loss,val_iou\\n1,1,1,0.5\\n")
 (folder / "per_image.csv").write_text("id,accuracy,iou,iou_soft,tp,fp,fn,tn\\na_0001,0.75,0.5,0.4,1,0,1,2\\n")
 np.savez_compressed(folder / "probabilities.npz", probabilities=np.zeros((1, 2, 2), "uint8"), ids=np.array(["a_0001"]))
-filed_under, parts = configuration.key(config)
+filed_under, parts = provenance.key(config)
 record = {"format": 1, "run_id": config.run_id, "params": asdict(config), "scores": dict.fromkeys(
               ("accuracy", "iou", "iou_pooled", "iou_soft"), 0.5), "epochs_run": 1, "best_epoch": 1,
           "seconds": {"total": 1.0}, "versions": {}, "seed": config.seed, "key": filed_under, "key_parts": parts,

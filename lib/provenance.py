@@ -1,0 +1,192 @@
+"""What decided a run's numbers: the key that it is filed under, the versions of its libraries, the processor.
+
+The key counts the code that a run's numbers come from and nothing else: of the modules `DECIDING`, the definitions that
+training and scoring this configuration reach, without comments, docstrings, type hints and messages of errors. So a
+run keeps its key when a loss is added that it does not use.
+"""
+
+import ast
+import copy
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lib import InputError, data, models, networks
+from lib.config import NOTEBOOK, PROJECT, Config
+
+DECIDING = ("training", "losses", "models", "metrics", "surrogates", "networks", "calibration", "data")  # modules of lib
+ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data": ("Dataset",)}  # where the numbers of a run begin
+TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network, of which the run's own row counts
+VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: data.FORMAT
+MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
+HINTS = ("annotation", "returns", "type_params", "type_comment", "kind", "ctx", "cause")  # fields of Python's syntax nodes
+
+
+def key(config: Config) -> tuple[str, dict[str, str]]:
+    """The key that a run is filed under: a digest of its parameters, notebook, code and data.
+
+    Returns:
+        (key, parts): hexadecimal; `parts` has the digest of each of the four, so that one can say what changed.
+    Raises:
+        InputError: the data are missing (see `data.digest`).
+    """
+    parts = key_parts(config) | {"data": data.digest(**config.dataset_arguments())}
+    return _digest(json.dumps(parts, sort_keys=True)), parts
+
+
+def key_parts(config: Config) -> dict[str, str]:
+    """Digests of the parameters, the notebook and the code: the parts of the key that need no data.
+
+    The content of data and of weights files counts, not where they lie; the notebook's parameters cell does not count.
+    """
+    params = {name: value for name, value in asdict(config).items() if name != "data"}
+    if config.encoder_weights not in ("imagenet", "none"):
+        try:
+            weights = models.weights_path(networks.MODELS.get(config.model, config.model), config.encoder_weights)
+            params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+        except InputError:  # no such file, which the run itself says
+            pass
+    return {"parameters": _digest(json.dumps(params, sort_keys=True)), "notebook": _digest(notebook_code(NOTEBOOK)),
+            "code": _digest(code(config, PROJECT / "lib"))}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ---- the code that counts ----------------------------------------------------------------------------------
+
+def notebook_code(path: Path) -> str:
+    """What of a notebook counts: its code cells but the parameters cell, without comments."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    counted = []
+    for cell in cells:
+        if cell["cell_type"] == "code" and "parameters" not in cell.get("metadata", {}).get("tags", ()):
+            source = "".join(cell["source"])
+            try:
+                counted.append(_shape(ast.parse(re.sub(r"(?m)^[%!].*$", "", source))) + str(re.findall(r"(?m)^[%!].*$", source)))
+            except SyntaxError:  # a cell of another language
+                counted.append(source)
+    return "\n".join(counted)
+
+
+def code(config: Config, folder: Path) -> str:
+    """The definitions in the modules of `folder` that decide the numbers of a run, in one order, as text.
+
+    A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, or one that counts.
+    """
+    sources = tuple((folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in DECIDING)
+    return _code(sources, frozenset({config.loss, config.model}))
+
+
+@cache
+def _code(sources: tuple[str, ...], chosen: frozenset[str]) -> str:
+    modules = dict(zip(DECIDING, map(_definitions, sources)))
+    waiting = [(module, name) for module, names in ROOTS.items() for name in names]
+    waiting += [(module, "") for module in modules]  # statements that define nothing
+    reached = {}
+    while waiting:
+        module, name = place = waiting.pop()
+        definitions, imported = modules[module]
+        if place in reached or name not in definitions:
+            continue
+        statements = [_row(node, chosen) for node in definitions[name]] if name in TABLES else definitions[name]
+        reached[place] = "".join(map(_shape, statements))
+        for used in (used for node in statements for used in _uses(node)):
+            whole = ".".join(used) if used[0] not in imported else ".".join((imported[used[0]], *used[1:]))
+            target = (module, used[0]) if used[0] not in imported else whole.rpartition(".")[::2]
+            if target[0] in modules and target[1] not in VERSIONED:
+                waiting.append(target)
+    return "\n".join(f"{name}: {reached[module, name]}" for module, name in sorted(reached))
+
+
+@cache
+def _definitions(source: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
+    """A module's statements by the name that they define ("": none), and what it imports of lib: name -> "module.name"."""
+    definitions, imported = {"": []}, {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("lib."):
+            for alias in node.names:  # from lib import losses; from lib.losses import rows
+                imported[alias.asname or alias.name] = f"{node.module}.{alias.name}".removeprefix("lib.")
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            definitions.setdefault(node.name, []).append(node)
+        elif not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_main(node):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            names = [each.id for target in targets if target for each in ast.walk(target) if isinstance(each, ast.Name)]
+            for name in names or [""]:
+                definitions.setdefault(name, []).append(node)
+    return definitions, imported
+
+
+def _is_main(node):
+    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
+def _row(table, chosen):
+    """The definition of a table, {name: ...}, with the rows of these names alone."""
+    table = copy.deepcopy(table)
+    for node in ast.walk(table):
+        if isinstance(node, ast.Dict):
+            rows = [(key, value) for key, value in zip(node.keys, node.values)
+                    if not isinstance(key, ast.Constant) or key.value in chosen]
+            node.keys, node.values = [key for key, _ in rows], [value for _, value in rows]
+    return table
+
+
+def _counted(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """The fields of a syntax node that decide numbers: neither docstrings nor type hints nor texts for people."""
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    is_message = isinstance(node, ast.Call) and MESSAGES.fullmatch(ast.unparse(node.func).rpartition(".")[2])
+    for name in () if is_text else ("func",) if is_message else node._fields:
+        if name not in HINTS and (value := getattr(node, name, None)) not in (None, []):
+            yield name, value
+
+
+def _uses(node: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Names that a statement uses: ("rows",), or ("losses", "rows") for losses.rows."""
+    if isinstance(node, ast.Name):
+        yield (node.id,)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        yield node.value.id, node.attr
+    for _, value in _counted(node):
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, ast.AST):
+                yield from _uses(each)
+
+
+def _shape(part: Any) -> str:
+    """A statement as text that is the same in all versions of Python, see `_counted`."""
+    if isinstance(part, list):
+        return f"[{', '.join(filter(None, map(_shape, part)))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = [f"{name}={_shape(value)}" for name, value in _counted(part)]
+    return f"{type(part).__name__}({', '.join(fields)})" if fields or not isinstance(part, ast.Expr) else ""
+
+
+# ---- the machine -------------------------------------------------------------------------------------------
+
+def processor() -> str:
+    """The maker's name of this machine's processor, where it can be had."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else []
+    return (names or [platform.processor() or platform.machine()])[0]
+
+
+def versions() -> dict:
+    """Versions of what decides the numbers, the processor, and the device that the backend computes on ("CPU:0", "cuda:0")."""
+    import keras
+
+    backend = keras.backend.backend()
+    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine(), "cpu": processor(),
+             "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]}
+    for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
+        found[package] = metadata.version(package)
+    return found
