@@ -35,8 +35,8 @@ lab: $(READY)  ## JupyterLab on the front page
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/index.ipynb $(LAB)
 
 bench: $(READY)  ## performance tables, written to outputs/bench
-	$(BIN)/python tests/bench.py
-	$(BIN)/python tests/bench_inspector.py
+	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/bench_inspector.py
 
 soak: $(READY)  ## 60 faults at random moments; nothing may be lost
 	$(BIN)/python tests/faults/soak.py --faults 60

@@ -1,20 +1,16 @@
 """The configuration of a run: its parameters, their defaults, and where they are checked."""
 
-import ast
 import difflib
 import math
 import re
 import reprlib
-from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
-import yaml
+from lib import PROJECT, InputError
 
-from lib import InputError, data
-from lib.archives import reason
-
-PROJECT = Path(__file__).resolve().parent.parent
+NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters that a run is named by
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
 PAPER = {"model": ("bfcn32s", "fcresnet"), "loss": ("iou", "bce")}  # of the 32 runs
 BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"),
@@ -22,9 +18,31 @@ BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"
                    "lovasz_sigmoid", "bce_iou")}
 CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
            "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean", "pooled"),
-           "split": ("fixed", "random"), "batch_norm": ("trained", "frozen"), "part": ("", *data.PARTS),
+           "split": ("fixed", "random"), "batch_norm": ("trained", "frozen"), "part": ("", "hair", "brows", "eyes", "nose", "mouth"),
            "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
-MAX_YAML = 100_000  # bytes of a parameter file
+
+
+class Cell(NamedTuple):
+    """One row of the paper's Tables 3-6: what the two losses are compared on."""
+
+    model: str  # bfcn32s or fcresnet
+    dataset: str  # lfw or helen
+    size: str  # big or small
+    hair: bool  # True: hair belongs to the face
+
+    @property
+    def name(self) -> str:
+        """The row's name in the paper, for example "big, no hair"."""
+        return f"{self.size}, {'hair' if self.hair else 'no hair'}"
+
+    def run_id(self, loss: str) -> str:
+        """Name of the run of this cell with `loss` (iou or bce), for example "bfcn32s-lfw-big-nohair-iou"."""
+        return f"{self.model}-{self.dataset}-{self.size}-{'hair' if self.hair else 'nohair'}-{loss}"
+
+
+# The 16 rows of Tables 3, 4, 5 and 6, in this order.
+CELLS = tuple(Cell(model, dataset, size, hair) for model in PAPER["model"] for dataset in CHOICES["dataset"]
+              for hair in (True, False) for size in ("big", "small"))
 
 
 @dataclass(frozen=True)
@@ -64,16 +82,16 @@ class Config:
     @property
     def run_id(self) -> str:
         """`{model}-{dataset}-{size}-{hair|nohair}-{loss}`, and `-{tag}` where there is one."""
-        name = "-".join((self.model, self.dataset, self.size, "hair" if self.hair else "nohair", self.loss))
+        name = Cell(self.model, self.dataset, self.size, self.hair).run_id(self.loss)
         return f"{name}-{self.tag}" if self.tag else name
 
     def dataset_arguments(self) -> dict:
-        """Keyword arguments of `data.digest`; with `image_size` also those of `data.load`."""
+        """Keyword arguments of `datasets.digest`; with `image_size` also those of `datasets.load`."""
         return {"name": self.dataset, "root": self.data, "synthetic_images": self.synthetic_images,
                 "synthetic_share": self.synthetic_share}
 
     def split_arguments(self) -> dict:
-        """Keyword arguments of `data.Dataset.split`."""
+        """Keyword arguments of `datasets.Dataset.split`."""
         return {"size": self.size, "seed": self.seed if self.split == "random" else None}
 
 
@@ -175,68 +193,5 @@ def _check(config):
 
 def _is_application(name):
     """Whether `keras.applications` makes an encoder of this name."""
-    from lib import networks
-    return name in networks.APPLICATIONS
-
-
-class Strict(yaml.SafeLoader):
-    """PyYAML's safe loader that refuses a name given twice and numbers of base 60, as 1:30, which it would take for 90."""
-
-    def construct_mapping(self, node, deep=False):
-        if isinstance(node, yaml.MappingNode):
-            names = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            for (_, name), count in names.most_common(1):
-                if count > 1:
-                    raise ValueError(f"{name[:100]} stands there twice: keep one")
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node):
-        if ":" in node.value:
-            raise ValueError(f"{node.value[:100]} is a number of base 60 to YAML: write it with digits alone, or in quotes")
-        return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
-
-
-for _kind in ("int", "float"):
-    Strict.add_constructor(f"tag:yaml.org,2002:{_kind}", Strict.construct_number)
-
-
-def read_yaml(path: Path) -> dict:
-    """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for all else in it."""
-    try:
-        if Path(path).stat().st_size > MAX_YAML or not Path(path).is_file():
-            raise ValueError(f"it is no file of at most {MAX_YAML:,} bytes")
-        text = Path(path).read_text(encoding="utf-8")
-        depth = 0
-        for event in yaml.parse(text, yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > 20:  # a few aliases expand to terabytes
-                raise ValueError("it has an alias or is nested too deeply: write plain values")
-        content = Strict(text).get_single_data()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such parameter file; params/ lists them") from error
-    except Exception as error:  # foreign text: PyYAML raises many types
-        raise InputError(f"{path}: cannot be read as YAML ({reason(error)}); correct the file") from error
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{path}: holds no parameters; write one `name: value` on each line")
-    return content
-
-
-def from_notebook(namespace: dict) -> Config:
-    """The configuration that a notebook's parameters cells have set, unknown injected names refused.
-
-    Args:
-        namespace: the notebook's `globals()`. Papermill heads the cell that it injects with `# Parameters`; names
-            assigned in such a cell must be parameters of the notebook.
-    """
-    own = {field.name for field in fields(Config)} | {"out_dir"}
-    injected = {}
-    for cell in namespace.get("In", ()):
-        if cell.startswith("# Parameters\n"):
-            try:
-                statements = ast.parse(cell).body
-            except SyntaxError:  # not papermill's cell, which is plain Python
-                continue
-            names = [target.id for node in statements if isinstance(node, ast.Assign)
-                     for target in node.targets if isinstance(target, ast.Name)]
-            injected |= {name: namespace.get(name) for name in names if name not in own}
-    return resolve(injected, {name: namespace[name] for name in own - {"out_dir"} if name in namespace})
+    import keras
+    return name[:1].isupper() and hasattr(keras.applications, name)

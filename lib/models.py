@@ -96,7 +96,7 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
         image_size: side of the square input in pixels, a multiple of 32.
         width: every layer has this share of the published filters; 1.0 is the published network.
         weights: "imagenet" (width 1.0 only), "demo" (small encoders shipped with this project, width 0.25, trained
-            on synthetic faces by `python -m lib.pretrain`), "none" (random), or the path of a `.h5` or
+            on synthetic faces by `python -m lib.weights.pretrain`), "none" (random), or the path of a `.h5` or
             `.weights.h5` file with the weights of this encoder at this width.
     Returns:
         `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> (batch, image_size / 32,

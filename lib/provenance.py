@@ -18,13 +18,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib import InputError, data, models, networks
-from lib.config import NOTEBOOK, PROJECT, Config
+from lib import PROJECT, InputError, models
+from lib.beyond import networks
+from lib.config import NOTEBOOK, Config
+from lib.data import datasets
 
-DECIDING = ("training", "losses", "models", "metrics", "surrogates", "networks", "calibration", "data")  # modules of lib
-ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data": ("Dataset",)}  # where the numbers of a run begin
+DECIDING = ("training", "losses", "models", "metrics", "beyond.surrogates", "beyond.networks", "beyond.scores",
+            "data.datasets")  # modules of lib
+ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data.datasets": ("Dataset",)}  # where the numbers of a run begin
 TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network, of which the run's own row counts
-VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: data.FORMAT
+VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: datasets.FORMAT
 MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
 HINTS = ("annotation", "returns", "type_params", "type_comment", "kind", "ctx", "cause")  # fields of Python's syntax nodes
 
@@ -35,9 +38,9 @@ def key(config: Config) -> tuple[str, dict[str, str]]:
     Returns:
         (key, parts): hexadecimal; `parts` has the digest of each of the four, so that one can say what changed.
     Raises:
-        InputError: the data are missing (see `data.digest`).
+        InputError: the data are missing (see `datasets.digest`).
     """
-    parts = key_parts(config) | {"data": data.digest(**config.dataset_arguments())}
+    parts = key_parts(config) | {"data": datasets.digest(**config.dataset_arguments())}
     return _digest(json.dumps(parts, sort_keys=True)), parts
 
 

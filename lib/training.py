@@ -1,6 +1,5 @@
 """Trains one configuration and writes its record: data -> frozen features -> training -> scores -> files."""
 
-import csv
 import hashlib
 import json
 import math
@@ -14,10 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from lib import InputError, calibration, data, losses, metrics, models, networks, surrogates
+from lib import InputError, losses, metrics, models
+from lib.beyond import networks, surrogates
+from lib.beyond.scores import score
 from lib.config import Config
+from lib.data import cache, datasets
 from lib.provenance import key, versions
-from lib.results import set_aside
+from lib.record import _write_csv, claim, set_aside
 
 RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
@@ -30,14 +32,14 @@ REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_b
 class Task:
     """The data of one configuration: the decoded set, its split, and which pixels count as positive."""
 
-    dataset: data.Dataset
-    split: data.Split
+    dataset: datasets.Dataset
+    split: datasets.Split
     hair: bool
     part: str = ""
 
     def masks(self, rows) -> np.ndarray:
         """T of the images `rows` (slice or indices): (images, size, size, 1) uint8, 0 or 1."""
-        return data.binary_masks(self.dataset.labels[rows], self.hair, self.part)[..., None]
+        return datasets.binary_masks(self.dataset.labels[rows], self.hair, self.part)[..., None]
 
     def describe(self) -> dict:
         """Provenance for the record: where the data come from, counts of the parts, share of positive pixels."""
@@ -51,7 +53,7 @@ class Task:
 
 def load_task(config: Config) -> Task:
     """Loads (and on first use decodes) the data of a configuration."""
-    dataset = data.load(image_size=config.image_size, **config.dataset_arguments())
+    dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())
     return Task(dataset, dataset.split(**config.split_arguments()), config.hair, config.part)
 
 
@@ -120,7 +122,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
     weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in frozen.get_weights())).hexdigest()
     name = json.dumps([task.dataset.digest, config.image_size, config.model, frozen.output.name, weights,
                        keras.backend.backend(), keras.__version__, RECORD_FORMAT])
-    folder = data.cache_root() / f"features-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    folder = cache.cache_root() / f"features-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     shape = (len(task.dataset.ids), *frozen.output.shape[1:])
 
     def opened():
@@ -131,14 +133,14 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
         return array if array.shape == shape else None
 
     def write(partial):
-        data.check_space(partial, 4 * math.prod(shape), f"the output of the frozen part of {config.model}")
+        cache.check_space(partial, 4 * math.prod(shape), f"the output of the frozen part of {config.model}")
         array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
         for start in range(0, shape[0], ENCODE_BATCH):
             images = task.dataset.images[start:start + ENCODE_BATCH]
             array[start:start + len(images)] = frozen.predict_on_batch(networks.preprocess(config.model, images))
         array.flush()
 
-    return data.build_once(folder, opened, write)
+    return cache.build_once(folder, opened, write)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -200,14 +202,14 @@ def evaluate(task: Task, predict: Callable[[Any], np.ndarray]) -> tuple[dict[str
     """Scores of a trained network on the test part, with `predict` of `fit`.
 
     Returns:
-        (scores, per_image, P): all of `metrics.score` and `calibration.score`, whose threshold is chosen on the
+        (scores, per_image, P): all of `metrics.score` and `score`, whose threshold is chosen on the
         validation part; P is (images, size, size, 1) float32.
     """
     parts = {part: (task.masks(rows), predict(rows))
              for part, rows in (("validation", task.split.validation), ("test", task.split.test))}
     masks, probabilities = parts["test"]
     scores, per_image = metrics.score(masks, probabilities)
-    more, more_per_image = calibration.score(*((t, metrics.quantise(p)) for t, p in parts.values()))
+    more, more_per_image = score(*((t, metrics.quantise(p)) for t, p in parts.values()))
     return scores | more, per_image | more_per_image, probabilities
 
 
@@ -253,21 +255,3 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, folder / "record.json")
     return record
-
-
-def claim(folder: Path) -> None:
-    """Makes `folder` and checks that files can be written there. Raises InputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder or change "
-                         "its permissions") from error
-
-
-def _write_csv(path, columns):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*(np.asarray(column).tolist() for column in columns.values())))

@@ -11,7 +11,7 @@ import pytest
 
 OTHERS = [backend for backend in ("tensorflow", "jax", "torch")
           if importlib.util.find_spec(backend) and backend != keras.backend.backend()]
-TESTS = ("test_losses.py", "test_models.py", "test_training.py", "test_surrogates.py", "test_networks.py")
+TESTS = ("test_losses.py", "test_models.py", "test_training.py", "beyond/test_surrogates.py", "beyond/test_networks.py")
 CHOSEN = "by_hand or equations or any_logit or upsampling or recomputed or oracle or unpooling or other_networks or same_seed"
 
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from lib import InputError
-from lib.config import NOTEBOOK, PROJECT, Config, from_notebook, read_yaml, resolve
+from lib import PROJECT, InputError
+from lib.config import NOTEBOOK, Config, resolve
+from lib.params import from_notebook, read_yaml
 
 PARAMS = PROJECT / "params"
 PROFILES = [path for path in sorted((PARAMS / "profiles").glob("*.yaml")) if "grid" not in read_yaml(path)]

@@ -7,8 +7,7 @@ from autodiff import gradients
 from keras import ops
 
 from lib import InputError, metrics, training
-from lib.losses import (LOSSES, BinaryCrossentropy, IoULoss, binary_crossentropy, iou_gradient, iou_loss,
-                        soft_iou)
+from lib.losses import LOSSES, BinaryCrossentropy, IoULoss, binary_crossentropy, iou_gradient, iou_loss, soft_iou
 
 
 def image(*pixels):

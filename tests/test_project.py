@@ -9,9 +9,9 @@ import tomllib
 import pytest
 import yaml
 
-from lib.config import PROJECT
+from lib import PROJECT
 
-MODULES = sorted((PROJECT / "lib").glob("*.py"))
+MODULES = sorted((PROJECT / "lib").rglob("*.py"))
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.ipynb"))
 
 

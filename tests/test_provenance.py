@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from lib import InputError, provenance, synthetic
-from lib.config import NOTEBOOK, PROJECT
+from lib import PROJECT, InputError, provenance
+from lib.config import NOTEBOOK
+from lib.data import synthetic
 from lib.provenance import code, key, key_parts, notebook_code
+
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
@@ -92,7 +94,7 @@ def changed_code(tiny, tmp_path):
     ("losses", "LOSSES = {", "def my_loss(mask, logits):\n    return 2\n\n\nLOSSES = {"),  # a loss of one's own
     ("losses", "LOSSES = {", 'LOSSES = {"mine": 3, '),
     ("losses", "union = np.where(empty, 1.0, union)", "union = np.where(empty, 2.0, union)"),  # of what no run uses
-    ("data", 'FORMAT = 2', 'FORMAT = 2  # decoding'),
+    ("data.datasets", 'FORMAT = 2', 'FORMAT = 2  # decoding'),
 ])
 def test_what_changes_no_number_leaves_the_key(changed_code, module, old, new):
     for model in ("bfcn32s", "fcresnet"):
@@ -103,7 +105,7 @@ def test_what_changes_no_number_leaves_the_key(changed_code, module, old, new):
 @pytest.mark.parametrize("module, old, new, of, others", [
     ("losses", "ops.log1p(ops.exp(-ops.abs(z)))", "ops.log1p(ops.exp(-2 * ops.abs(z)))", {"loss": "bce"}, {"loss": "iou"}),
     ("losses", "return 1 - _soft_iou(t, ops.sigmoid(z))", "return 2 - _soft_iou(t, ops.sigmoid(z))", {"loss": "iou"}, {"loss": "bce"}),
-    ("surrogates", "logits, 0.5, 0.5, pooled)", "logits, 0.4, 0.6, pooled)", {"loss": "dice"}, {"loss": "iou"}),
+    ("beyond.surrogates", "logits, 0.5, 0.5, pooled)", "logits, 0.4, 0.6, pooled)", {"loss": "dice"}, {"loss": "iou"}),
 ])
 def test_a_change_in_a_loss_changes_the_keys_of_its_runs_alone(changed_code, module, old, new, of, others):
     assert changed_code(module, old, new, **of)
@@ -116,9 +118,9 @@ def test_a_change_in_a_loss_changes_the_keys_of_its_runs_alone(changed_code, mod
     ("models", "padding=\"same\", activation=\"relu\"", "padding=\"same\", activation=\"elu\""),
     ("training", "patience=config.patience", "patience=config.patience + 1"),
     ("training", "epoch + 1]).permutation", "epoch + 2]).permutation"),
-    ("calibration", "HALF = 127", "HALF = 128"),
-    ("data", "return (labels == PARTS[part])", "return (labels >= PARTS[part])"),
-    ("data", "train = min(train, n - validation - test)", "train = max(train, n - validation - test)"),
+    ("beyond.scores", "HALF = 127", "HALF = 128"),
+    ("data.datasets", "return (labels == PARTS[part])", "return (labels >= PARTS[part])"),
+    ("data.datasets", "train = min(train, n - validation - test)", "train = max(train, n - validation - test)"),
     ("losses", "import math\n", "import math\nimport keras\nkeras.config.set_floatx('float16')\n"),  # a statement of its own
 ])
 def test_what_decides_numbers_changes_every_key(changed_code, module, old, new):

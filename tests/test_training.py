@@ -9,8 +9,12 @@ import keras
 import numpy as np
 import pytest
 
-from lib import InputError, calibration, config, inspection, losses, metrics, models, networks, results, training
-from lib.config import PROJECT
+from lib import PROJECT, InputError, losses, metrics, models, provenance, training
+from lib.analysis import predictions
+from lib.beyond import networks
+from lib.beyond.scores import boundary_iou, expected_calibration_error
+from lib.config import BEYOND, CHOICES
+from lib.record import claim, read_run
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +83,9 @@ def test_a_run_writes_what_the_analysis_reads(tiny, trained):
     folder, record, _ = trained
     assert {path.name for path in folder.iterdir()} == {"history.csv", "per_image.csv", "probabilities.npz",
                                                         "record.json"}
-    run = results.read_run(folder)
+    run = read_run(folder)
     assert run.record == json.loads(json.dumps(record))  # what was returned is what was written
-    assert run.record["key"] == training.key(tiny)[0] and record["data"]["counts"]["test"] == 2
+    assert run.record["key"] == provenance.key(tiny)[0] and record["data"]["counts"]["test"] == 2
     assert record["epochs_run"] == 2 and record["best_epoch"] in (1, 2)
     assert {"keras", "backend", "python", "numpy"} <= set(record["versions"])
     np.testing.assert_array_equal(run.history["epoch"], [1, 2])
@@ -92,7 +96,7 @@ def test_a_run_writes_what_the_analysis_reads(tiny, trained):
 
 def test_the_scores_can_be_recomputed_from_the_predictions(task, trained):
     """Thresholded scores exactly, IoU' within the rounding of the stored probabilities."""
-    run = results.read_run(trained[0])
+    run = read_run(trained[0])
     probabilities, ids = run.probabilities()
     assert probabilities.shape == (2, 32, 32) and probabilities.dtype == "uint8"
     assert list(ids) == list(task.dataset.ids[18:]) == list(run.per_image["id"])
@@ -108,13 +112,13 @@ def test_the_scores_can_be_recomputed_from_the_predictions(task, trained):
 
 
 def test_the_scores_can_be_recomputed_from_the_values_per_image(trained):
-    run = results.read_run(trained[0])
+    run = read_run(trained[0])
     for name in ("accuracy", "iou", "iou_soft"):
         assert run.record["scores"][name] == run.per_image[name].mean(), name
 
 
 def test_the_network_that_is_left_is_the_one_that_was_scored(tiny, task, trained):
-    run, network = results.read_run(trained[0]), trained[2]
+    run, network = read_run(trained[0]), trained[2]
     found = network.predict(models.preprocess(tiny.model, task.dataset.images[task.split.test]), verbose=0)
     stored = run.probabilities()[0] / 255
     np.testing.assert_allclose(found[..., 0], stored, atol=1 / 510 + 1e-5)
@@ -134,8 +138,8 @@ def test_same_seed_same_result(tiny, task, trained, tmp_path):
     repeated = training.run(tiny, tmp_path / tiny.run_id, again, task)
     for name in ("history.csv", "per_image.csv"):
         assert (folder / name).read_bytes() == (tmp_path / tiny.run_id / name).read_bytes()
-    np.testing.assert_array_equal(results.read_run(tmp_path / tiny.run_id).probabilities()[0],
-                                  results.read_run(folder).probabilities()[0])
+    np.testing.assert_array_equal(read_run(tmp_path / tiny.run_id).probabilities()[0],
+                                  read_run(folder).probabilities()[0])
     for one, two in zip(weights(network), weights(again)):
         np.testing.assert_array_equal(one, two)
     assert repeated["scores"] == record["scores"] and repeated["key"] == record["key"]
@@ -149,7 +153,7 @@ def test_cached_features_do_not_change_the_training(tiny, task, trained):
     """The same history and weights, bit for bit, as without the cache."""
     network = training.build(tiny)
     history, _ = training.fit(replace(tiny, cache_features=False), network, task)
-    with_cache = results.read_run(trained[0]).history
+    with_cache = read_run(trained[0]).history
     for name, expected in history.items():
         np.testing.assert_array_equal(with_cache[name], expected, err_msg=name)
     for one, two in zip(weights(trained[2]), weights(network)):
@@ -180,7 +184,7 @@ def test_training_equals_keras_fit_of_the_whole_network(tiny, task, trained):
     best = keras.callbacks.EarlyStopping("val_iou", patience=tiny.patience, restore_best_weights=True, mode="max")
     validation = models.preprocess(tiny.model, task.dataset.images[kept]), task.masks(kept)
     fitted = whole.fit(Epochs(), validation_data=validation, epochs=tiny.epochs, verbose=0, shuffle=False, callbacks=[best])
-    history = results.read_run(trained[0]).history
+    history = read_run(trained[0]).history
     assert set(fitted.history) == set(history) - {"epoch"}
     for name, expected in fitted.history.items():
         np.testing.assert_allclose(history[name], expected, rtol=1e-5, err_msg=name)
@@ -267,14 +271,14 @@ def test_an_earlier_run_is_set_aside_by_a_complete_one_only(tiny, task, tmp_path
     folder = tmp_path / tiny.run_id
     folder.mkdir()
     (folder / "record.json").write_text("an earlier run")
-    training.claim(folder)
+    claim(folder)
     with pytest.raises(InputError):
         training.run(replace(tiny, encoder_weights="/nowhere/weights.h5"), folder, task=task)
     assert (folder / "record.json").read_text() == "an earlier run"
     training.run(replace(tiny, epochs=1), folder, task=task)
     kept = [path for path in tmp_path.rglob("record.json") if path.parent != folder]
     assert len(kept) == 1 and kept[0].read_text() == "an earlier run"
-    assert results.read_run(folder).record["epochs_run"] == 1
+    assert read_run(folder).record["epochs_run"] == 1
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(tiny, tmp_path):
@@ -303,16 +307,16 @@ def test_a_step_at_224_pixels_does_not_abort():
 def test_scores_beyond_the_paper(trained, task):
     """The threshold comes from the validation part; the other scores from the maps that are stored."""
     folder, record, _ = trained
-    scores, per_image = record["scores"], results.read_run(folder).per_image
-    maps, _ = results.read_run(folder).probabilities()
+    scores, per_image = record["scores"], read_run(folder).per_image
+    maps, _ = read_run(folder).probabilities()
     masks = task.masks(task.split.test)[..., 0]
     tuned = metrics.confusion(masks, maps > 255 * scores["threshold"]).iou
     np.testing.assert_allclose(per_image["iou_tuned"], tuned, atol=1e-12)
     assert scores["iou_tuned"] == pytest.approx(tuned.mean())
-    boundary = calibration.boundary_iou(masks, maps > 127)
+    boundary = boundary_iou(masks, maps > 127)
     np.testing.assert_allclose(per_image["boundary_iou"], boundary, atol=1e-12)
     assert scores["boundary_iou"] == pytest.approx(boundary.mean())
-    assert scores["calibration_error"] == pytest.approx(calibration.expected_calibration_error(masks, maps))
+    assert scores["calibration_error"] == pytest.approx(expected_calibration_error(masks, maps))
 
 
 def test_the_reduction_of_the_loss_is_a_parameter(tiny):
@@ -334,8 +338,8 @@ def test_pooled_takes_the_batch_as_one_image(tiny):
 
 
 def test_every_loss_that_may_be_asked_for_is_there():
-    assert set(training.LOSSES) == set(config.CHOICES["loss"])
-    assert set(config.BEYOND["model"]) == set(networks.MODELS)
+    assert set(training.LOSSES) == set(CHOICES["loss"])
+    assert set(BEYOND["model"]) == set(networks.MODELS)
 
 
 def test_frozen_batch_norm_neither_trains_nor_moves(tiny, task):
@@ -367,9 +371,9 @@ def test_a_random_split_trains_and_tests_on_images_that_its_seed_draws(tiny, fac
     """The run's own scores are those of its maps on the pictures that the inspector reads again for it."""
     chosen = replace(tiny, split="random", seed=5, epochs=1)
     record = training.run(chosen, tmp_path / chosen.run_id)
-    run = results.read_run(tmp_path / chosen.run_id)
+    run = read_run(tmp_path / chosen.run_id)
     drawn = faces.split("big", 5)
     assert run.per_image["id"].tolist() == [faces.ids[i] for i in drawn.test] != [faces.ids[i] for i in (18, 19)]
     assert record["data"]["counts"] == {"train": 16, "validation": 2, "test": 2}
-    _, masks = inspection.test_pictures(run)
+    _, masks = predictions.test_pictures(run)
     np.testing.assert_allclose(metrics.confusion(masks, run.probabilities()[0] > 127).iou, run.per_image["iou"])

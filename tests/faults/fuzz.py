@@ -210,7 +210,7 @@ def fuzz_all(cases: int, number: int, only: str = "") -> dict[str, Outcome]:
     import fuzz_parameters
     import fuzz_results
 
-    import lib.networks  # noqa: F401  now, so that no case pays for Keras
+    import lib.beyond.networks  # noqa: F401  now, so that no case pays for Keras
 
     readers = [reader for module in (fuzz_data, fuzz_parameters, fuzz_results) for reader in module.READERS
                if only in reader.title]

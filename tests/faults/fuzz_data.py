@@ -13,8 +13,9 @@ from fuzz import FEW, Reader, damage, damaged
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib import data, layouts
-from lib.layouts import Picture
+from lib import data
+from lib.data import layouts
+from lib.data.layouts import Picture
 
 HELEN = "SmithCVPR2013_dataset_resized"
 SIDE = 8
@@ -102,7 +103,7 @@ def zipped(files: dict[str, bytes], members=()) -> bytes:
 def whole(name: str, folder: Path) -> None:
     """Loads what stands in `folder` as data set `name`, at 8 pixels."""
     dataset = data.load(name, 8, folder)
-    assert dataset.images.shape == (len(dataset.ids), 8, 8, 3) and dataset.labels.max(initial=0) <= data.MOUTH
+    assert dataset.images.shape == (len(dataset.ids), 8, 8, 3) and dataset.labels.max(initial=0) <= layouts.MOUTH
 
 
 def read_tgz(case, folder: Path) -> None:
@@ -111,7 +112,7 @@ def read_tgz(case, folder: Path) -> None:
     files = [LFW_IMAGES, LFW_LABELS]
     first = next(iter(files[which]))
     files[which] = files[which] | {first: damage(files[which][first], inside)}
-    for number, (archive, _) in enumerate(data.DATASETS["lfw"].archives):
+    for number, (archive, _) in enumerate(layouts.DATASETS["lfw"].archives):
         content = damage(tgz(files[number], members, pad), outside) if number == which else tgz(files[number])
         (folder / archive).write_bytes(content)
     whole("lfw", folder)
@@ -126,9 +127,9 @@ def read_zip(case, folder: Path) -> None:
 
 def read_foreign(case, folder: Path) -> None:
     """Any file under the names of the archives."""
-    for archive, _ in (*data.DATASETS["lfw"].archives, *data.DATASETS["helen"].archives):
+    for archive, _ in (*layouts.DATASETS["lfw"].archives, *layouts.DATASETS["helen"].archives):
         (folder / archive).write_bytes(case)
-    for name in data.DATASETS:
+    for name in layouts.DATASETS:
         whole(name, folder)
 
 
@@ -194,7 +195,7 @@ LABEL = st.lists(COLOURS, min_size=1, max_size=16).map(
 
 def read_label(case, folder: Path) -> None:
     labels, _ = layouts.decode_lfw_label("face.ppm", case, 8)
-    assert labels.shape == (8, 8) and labels.max() <= data.HAIR
+    assert labels.shape == (8, 8) and labels.max() <= layouts.HAIR
 
 
 def read_maps(case, folder: Path) -> None:
@@ -202,7 +203,7 @@ def read_maps(case, folder: Path) -> None:
     contents = [case.get(number, MAP if number else JPG) for number in range(12)]
     picture = Picture("face", "face.jpg", tuple(f"face_lbl{part:02d}.png" for part in range(11)))
     _, labels = layouts.decode_helen(picture, list(zip((picture.image, *picture.labels), contents)), 8)
-    assert labels.max() <= data.MOUTH
+    assert labels.max() <= layouts.MOUTH
 
 
 LISTS = st.sampled_from([b"1 , 0\n", b"1 , 0\n1 , 0\n", b"1 , ../0\n", b"\xff\xfe1\0", b",\n", b"1 , \x1b[31m\n", b"0",
@@ -222,7 +223,7 @@ ARRAYS = damaged(*(content for array in (np.zeros((3, 8, 8), np.uint8), np.zeros
 
 def read_cache(case, folder: Path) -> None:
     """A decoded data set in the cache that was damaged is decoded again, whatever stands there."""
-    for (archive, _), files in zip(data.DATASETS["lfw"].archives, (LFW_IMAGES, LFW_LABELS)):
+    for (archive, _), files in zip(layouts.DATASETS["lfw"].archives, (LFW_IMAGES, LFW_LABELS)):
         (folder / archive).write_bytes(tgz(files))
     good = data.load("lfw", 8, folder)
     kept, = (folder / "cache").glob("lfw-8px-*/")

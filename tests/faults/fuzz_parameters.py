@@ -9,7 +9,8 @@ from fuzz import Reader, damaged
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from lib import config, data, provenance
+from lib import config, params, provenance
+from lib.data import cache
 
 HUGE = st.sampled_from([32, 63, 64, 1000, 20000]).map(lambda bits: 1 << bits) | st.sampled_from([1e308, 5e-324, -2**64])
 STRANGE_TEXT = st.sampled_from([
@@ -42,7 +43,7 @@ def read_parameters(case, folder: Path) -> None:
     chosen = config.resolve(case)
     assert len(chosen.run_id) < 250 and "/" not in chosen.run_id
     json.dumps(asdict(chosen))
-    data.data_root(chosen.data)
+    cache.data_root(chosen.data)
     provenance.key_parts(chosen)
 
 
@@ -65,7 +66,7 @@ def as_yaml(name: str, value) -> bytes:
 def read_parameter_file(case, folder: Path) -> None:
     path = folder / "mine.yaml"
     path.write_bytes(case)
-    config.resolve(config.read_yaml(path))
+    config.resolve(params.read_yaml(path))
 
 
 def read_injected(case, folder: Path) -> None:
@@ -75,7 +76,7 @@ def read_injected(case, folder: Path) -> None:
     exec(compile(cell, "cell", "exec"), names)
     for name, value in case.items():
         assert names[name] == value or value != value, (name, value, names[name])
-    config.from_notebook({**DEFAULTS, **names, "In": ["", cell]})
+    params.from_notebook({**DEFAULTS, **names, "In": ["", cell]})
 
 
 def parameterize_notebook_code(parameters: dict) -> str:
@@ -93,7 +94,7 @@ CELLS = st.sampled_from(["# Parameters\n%matplotlib inline", "# Parameters\nepoc
 
 
 def read_cell(case, folder: Path) -> None:
-    config.from_notebook({**DEFAULTS, "In": [case]})
+    params.from_notebook({**DEFAULTS, "In": [case]})
 
 
 READERS = [

@@ -11,8 +11,12 @@ import numpy as np
 from fuzz import FEW, Reader, damage, damaged
 from hypothesis import strategies as st
 
-from lib import fetch, findings, inspection, rerun, results, tables
+from lib import outputs
+from lib.analysis import pairs, predictions, sentences, tables
 from lib.config import Config, resolve
+from lib.data import fetch
+from lib.record import METRICS, SCORES
+from lib.study import rerun
 
 RUN_ID = Config().run_id
 SIDE, IDS = 32, ["Ann", "Bo"]
@@ -20,7 +24,7 @@ RECORD = {
     "format": 1, "run_id": RUN_ID, "params": {"model": "bfcn32s", "dataset": "lfw", "size": "big", "hair": False,
                                               "loss": "iou", "data": "synthetic", "image_size": SIDE, "tag": "",
                                               "synthetic_images": 10},
-    "scores": dict.fromkeys(results.SCORES, 0.5), "epochs_run": 3, "best_epoch": 2, "seconds": {"total": 1.5},
+    "scores": dict.fromkeys(SCORES, 0.5), "epochs_run": 3, "best_epoch": 2, "seconds": {"total": 1.5},
     "versions": {"keras": "3"}, "seed": 0, "key": "0" * 64, "key_parts": {"code": "0" * 64},
     "data": {"source": "made-up faces", "note": None, "counts": {"train": 6, "validation": 2, "test": 2}, "scaled": True,
              "digest": "ab"}}
@@ -83,18 +87,18 @@ def write_run(study: Path, record=None, **files: bytes) -> Path:
     return folder
 
 
-def use(study: results.Study) -> None:
+def use(study: outputs.Study) -> None:
     """What notebooks and the report do with a study."""
     for run in study.values():
-        json.dumps([run.tag, run.loss, str(run.notebook), *map(run.score, results.METRICS)])
-        inspection.comparable(study, run)
+        json.dumps([run.tag, run.loss, str(run.notebook), *map(run.score, METRICS)])
+        predictions.comparable(study, run)
         _ = run.history, run.per_image
         assert all(isinstance(line, str) for line in rerun.differences(run, resolve()))
-    findings.provenance(study)
-    findings.runs_table(study)
+    sentences.provenance(study)
+    tables.runs_table(study)
     tables.paper_table(study, "bfcn32s", "lfw")
     tables.bounds_table(study)
-    results.data_note(list(study.values()))
+    pairs.data_note(list(study.values()))
 
 
 def changed_record(changes) -> bytes:
@@ -121,13 +125,13 @@ RECORDS = st.lists(st.tuples(PATHS, JUNK | st.just(...)), max_size=3).map(change
 
 def read_record(case, folder: Path) -> None:
     write_run(folder, case)
-    use(results.read_study(folder))
+    use(outputs.read_study(folder))
 
 
 def read_table(name: str):
     def read(case, folder: Path) -> None:
         write_run(folder, **{name: case})
-        use(results.read_study(folder))
+        use(outputs.read_study(folder))
     return read
 
 
@@ -143,15 +147,15 @@ def csv_of(header: bytes):
 
 def read_probabilities(case, folder: Path) -> None:
     write_run(folder, **{"probabilities.npz": case})
-    run = results.read_study(folder)[RUN_ID]
-    inspection.evaluate(run, MAPS).curves
+    run = outputs.read_study(folder)[RUN_ID]
+    predictions.evaluate(run, MAPS).curves
 
 
 def read_published(case, folder: Path) -> None:
     write_run(folder)
     (folder / "pictures").mkdir()
     (folder / "pictures/lfw.npz").write_bytes(case)
-    images, masks = inspection.test_pictures(results.read_study(folder)[RUN_ID])
+    images, masks = predictions.test_pictures(outputs.read_study(folder)[RUN_ID])
     assert images.shape == (*masks.shape, 3) and masks.max() <= 1
 
 
@@ -179,12 +183,12 @@ def read_folder(case, folder: Path) -> None:
              "missing": lambda: None, "broken link": lambda: path.symlink_to(folder / "nowhere")}[kind]()
         except OSError:  # the file system refuses this entry
             continue
-    inspection.state(folder)
-    study = results.read_study(folder)
+    outputs.state(folder)
+    study = outputs.read_study(folder)
     use(study)
     for run in study.values():
         run.probabilities()
-        inspection.test_pictures(run)
+        predictions.test_pictures(run)
 
 
 ADDRESSES = st.lists(st.sampled_from([

@@ -70,7 +70,7 @@ def mounted(stub: Stub) -> Iterator[None]:
 
 def is_server(pid: int) -> bool:
     try:
-        return b"lib.warm" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"lib.study.kernels" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

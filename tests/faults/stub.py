@@ -14,7 +14,8 @@ from pathlib import Path
 
 import nbformat
 
-from lib.config import NOTEBOOK, PROJECT
+from lib import PROJECT
+from lib.config import NOTEBOOK
 
 TRAIN = '''
 import json, os, time
@@ -104,7 +105,7 @@ class Stub:
         return found
 
     def kernels(self) -> list[int]:
-        """Kernels at work: forks of a `lib.warm` that have one as their parent."""
+        """Kernels at work: forks of a `lib.study.kernels` that have one as their parent."""
         found = []
         for pid in self.processes():
             try:
@@ -112,7 +113,7 @@ class Stub:
                 line, above = (Path(f"/proc/{each}/cmdline").read_bytes() for each in (pid, parent))
             except OSError:
                 continue
-            if b"lib.warm" in line and b"lib.warm" in above:
+            if b"lib.study.kernels" in line and b"lib.study.kernels" in above:
                 found.append(pid)
         return found
 

@@ -19,14 +19,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 import keras
 import numpy as np
 import pytest
-from fuzz_data import (DEEP, DOT, FACE, GREY, HELEN, HELEN_FILES, JPG, LFW_IMAGES, LFW_LABELS, encoded, png, tgz,
-                       zipped)
+from fuzz_data import DEEP, DOT, FACE, GREY, HELEN, HELEN_FILES, JPG, LFW_IMAGES, LFW_LABELS, encoded, png, tgz, zipped
 from fuzz_parameters import DEFAULTS
-from fuzz_results import PROBABILITIES, RUN_ID, Trap, bomb, changed_record, npz, write_run
+from fuzz_results import PROBABILITIES, Trap, bomb, changed_record, npz, write_run
 
-from lib import InputError, data, inspection, models, profiles, results, study, training
-from lib.config import PROJECT, from_notebook, read_yaml, resolve
-from lib.widgets import Inspector
+from lib import PROJECT, InputError, data, models, outputs, params
+from lib.analysis import predictions
+from lib.config import resolve
+from lib.data import layouts
+from lib.data.__main__ import main
+from lib.params import from_notebook, read_yaml
+from lib.record import claim, read_run
+from lib.study import commands
+from lib.study.publish import publish_pictures
+from lib.view.inspector import Inspector
 
 PAGE, SECTION = PROJECT / "TROUBLESHOOTING.md", "## Bad input, and what it is told"
 INTRODUCTION = """Bad input is refused before anything runs or is written, in one sentence: command lines print it and
@@ -47,7 +53,7 @@ class Case:
     provoke: Callable[[Path], str | None]
 
 
-def command(*arguments: str, main: Callable = study.main) -> Callable[[Path], str]:
+def command(*arguments: str, main: Callable = commands.main) -> Callable[[Path], str]:
     """What a command line prints to stderr; <folder> in its arguments is the case's folder. Its status must be 2."""
     def provoke(folder: Path) -> str:
         told = io.StringIO()
@@ -58,7 +64,7 @@ def command(*arguments: str, main: Callable = study.main) -> Callable[[Path], st
 
 
 def about_data(*arguments: str) -> Callable[[Path], str]:
-    return command(*arguments, main=data.main)
+    return command(*arguments, main=main)
 
 
 def parameters(**values) -> Callable[[Path], None]:
@@ -75,7 +81,7 @@ def yaml_file(content: bytes) -> Callable[[Path], None]:
 def lfw(images: bytes | None = None, labels: bytes | None = None) -> Callable[[Path], None]:
     """Loads LFW from two archives, of which one may be replaced."""
     def provoke(folder: Path) -> None:
-        for (archive, _), content in zip(data.DATASETS["lfw"].archives,
+        for (archive, _), content in zip(layouts.DATASETS["lfw"].archives,
                                          (images or tgz(LFW_IMAGES), labels or tgz(LFW_LABELS))):
             (folder / archive).write_bytes(content)
         data.load("lfw", 8, folder)
@@ -118,28 +124,28 @@ def with_a_lambda(path: Path) -> None:
 
 def record(*changes) -> Callable[[Path], None]:
     """Reads a run whose record has values replaced; ... removes one."""
-    return lambda folder: results.read_run(write_run(folder, changed_record(changes)))
+    return lambda folder: read_run(write_run(folder, changed_record(changes)))
 
 
 def run_file(name: str, content: bytes, read: Callable) -> Callable[[Path], None]:
-    return lambda folder: read(results.read_run(write_run(folder, **{name: content})))
+    return lambda folder: read(read_run(write_run(folder, **{name: content})))
 
 
 def other_folder(folder: Path) -> None:
     write_run(folder).rename(folder / "best")
-    results.read_run(folder / "best")
+    read_run(folder / "best")
 
 
 def published(folder: Path) -> None:
-    run = results.read_run(write_run(folder))
+    run = read_run(write_run(folder))
     (folder / "pictures").mkdir()
     (folder / "pictures/lfw.npz").write_bytes(npz(images=1, labels=2, ids=3, digest=4))
-    inspection.test_pictures(run)
+    predictions.test_pictures(run)
 
 
 def real_people(folder: Path) -> None:
-    run = results.read_run(write_run(folder, changed_record([(("params", "data"), "data")])))
-    inspection.publish_pictures(run, folder / "new")
+    run = read_run(write_run(folder, changed_record([(("params", "data"), "data")])))
+    publish_pictures(run, folder / "new")
 
 
 def inspector(first: str) -> Callable[[Path], str]:
@@ -217,7 +223,7 @@ CASES = [Case(area, did, provoke) for area, rows in {
             {**DEFAULTS, "epohcs": 3, "In": ["# Parameters\nepohcs = 3\n"]}),
         "`-p epochs \"3; import os\"` to papermill": lambda folder: from_notebook(
             {**DEFAULTS, "epochs": "3; import os", "In": ['# Parameters\nepochs = "3; import os"\n']}),
-        "`out_dir` below a file": file_in_place("file", lambda folder: training.claim(folder / "file/out")),
+        "`out_dir` below a file": file_in_place("file", lambda folder: claim(folder / "file/out")),
     },
     "Parameter files": {
         "a file that is not there": lambda folder: read_yaml(folder / "mine.yaml"),
@@ -227,7 +233,7 @@ CASES = [Case(area, did, provoke) for area, rows in {
         "Latin-1 in place of UTF-8": yaml_file("tag: für\n".encode("latin-1")),
         "`!!python/object/apply:os.getcwd`": yaml_file(b"epochs: !!python/object/apply:os.getcwd []\n"),
         "an alias": yaml_file(b"epochs: &n 3\npatience: *n\n"),
-        "a `grid` of single values": lambda folder: profiles.combinations({"loss": "iou"}, folder / "mine.yaml"),
+        "a `grid` of single values": lambda folder: params.combinations({"loss": "iou"}, folder / "mine.yaml"),
     },
     "Data folders": {
         "a data root that is not there": about_data("info", "lfw", "--data", "<folder>/none"),
@@ -268,9 +274,9 @@ CASES = [Case(area, did, provoke) for area, rows in {
         "the weights of another width": weights("mine.weights.h5", other_width),
     },
     "Studies and records": {
-        "a study folder without a run": lambda folder: results.read_study(folder),
-        "a record that is no JSON": lambda folder: results.read_run(write_run(folder, b"{")),
-        "a record of 100,000 nested lists": lambda folder: results.read_run(write_run(folder, b"[" * 100_000)),
+        "a study folder without a run": lambda folder: outputs.read_study(folder),
+        "a record that is no JSON": lambda folder: read_run(write_run(folder, b"{")),
+        "a record of 100,000 nested lists": lambda folder: read_run(write_run(folder, b"[" * 100_000)),
         "a record without its key": record((("key",), ...)),
         "a score of 1.5": record((("scores", "iou"), 1.5)),
         "a record of another version": record((("format",), 2)),

@@ -8,16 +8,17 @@ import sys
 import pytest
 from stub import Stub, eventually, kill
 
-from lib import InputError, cluster, synthetic
-from lib.config import PROJECT
-from lib.results import read_run
+from lib import PROJECT, InputError
+from lib.data import synthetic
+from lib.record import read_run
+from lib.study import workers
 
 SLURM = PROJECT / "params" / "clusters" / "slurm.yaml"
 ONLY = "bfcn32s-lfw-big-*"
 
 
 def test_the_job_script_of_the_configuration_that_comes_along():
-    lines = cluster.job_script(SLURM).splitlines()
+    lines = workers.job_script(SLURM).splitlines()
     assert {"#SBATCH -p gpu", "#SBATCH --cpus-per-task=8", "#SBATCH --mem=30G", "#SBATCH -t 04:00:00",
             "#SBATCH --gres=gpu:1"} <= set(lines)
     command = next(line for line in lines if "dask_worker" in line)
@@ -39,12 +40,12 @@ def test_a_cluster_file_that_will_not_do(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=f"mine.yaml: {words}"):
-        cluster.job_script(path)
+        workers.job_script(path)
 
 
-@pytest.mark.parametrize("arguments, words", [([], "usage: python -m lib.cluster"), (["nofile"], "error: nofile: there is no such")])
+@pytest.mark.parametrize("arguments, words", [([], "usage: python -m lib.study.workers"), (["nofile"], "error: nofile: there is no such")])
 def test_the_job_script_of_nothing(arguments, words):
-    called = subprocess.run([sys.executable, "-m", "lib.cluster", *arguments], cwd=PROJECT, capture_output=True, text=True)
+    called = subprocess.run([sys.executable, "-m", "lib.study.workers", *arguments], cwd=PROJECT, capture_output=True, text=True)
     assert called.returncode == 2 and called.stderr.startswith(words) and called.stdout == ""
 
 
@@ -53,13 +54,13 @@ def test_several_gpus_get_dask_cudas_workers(tmp_path, monkeypatch):
     path = PROJECT / "params" / "clusters" / "gpus.yaml"
     monkeypatch.setitem(sys.modules, "dask_cuda", None)
     with pytest.raises(InputError, match=r"gpus.yaml: dask_cuda is not installed; `.venv/bin/pip install -e '.\[cuda\]'`"):
-        cluster.started(path)
+        workers.started(path)
     (tmp_path / "dask_cuda.py").write_text("def LocalCUDACluster(**options): return options\n")
     monkeypatch.delitem(sys.modules, "dask_cuda")
     monkeypatch.syspath_prepend(tmp_path)
-    assert cluster.started(path) == {"n_workers": 2, "threads_per_worker": 1, "security": True}
+    assert workers.started(path) == {"n_workers": 2, "threads_per_worker": 1, "security": True}
     with pytest.raises(InputError, match="without a job script"):
-        cluster.job_script(path)
+        workers.job_script(path)
 
 
 @pytest.fixture

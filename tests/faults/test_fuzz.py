@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-import pytest
-
 import fuzz
+import pytest
 from fuzz import Outcome, Reader, fault_of, fuzz_all, guarded, table, try_case
 
 from lib import InputError

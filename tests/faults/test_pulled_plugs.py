@@ -11,7 +11,7 @@ import sys
 import pytest
 from stub import Stub, eventually, kill
 
-from lib import study
+from lib.study import plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 DIE = {
@@ -82,7 +82,7 @@ def test_ctrl_c_in_a_terminal_is_one_sentence(stub):
 def test_a_driver_that_is_killed_or_asked_to_stop(stub, number):
     driver = stub.start(STUB_SECONDS="1")
     eventually(lambda: stub.done() and stub.kernels())
-    eventually(lambda: ", cell 3" in map(study.progress, stub.out.glob(".running/*/*/train.ipynb")))
+    eventually(lambda: ", cell 3" in map(plan.progress, stub.out.glob(".running/*/*/train.ipynb")))
     status = stub.call(command="status")[1]
     assert " done " in status and re.search(r" running  for \d+ s(, cell \d)?\n", status)
     driver.send_signal(number)
@@ -104,12 +104,12 @@ def test_status_shows_the_epoch_of_a_run_at_work(tmp_path):
     cells = [{"cell_type": "markdown", "metadata": {}}, cell("completed", "200 images"),
              cell("running", "training starts", "epoch 4: loss 0.31,\nvalidation IoU 0.9"), cell("pending")]
     notebook = tmp_path / "train.ipynb"
-    assert study.progress(notebook) == ""
+    assert plan.progress(notebook) == ""
     text = json.dumps({"cells": cells})
     notebook.write_text(text)
-    assert study.progress(notebook) == ", cell 2, epoch 4: loss 0.31, validation IoU 0.9"
+    assert plan.progress(notebook) == ", cell 2, epoch 4: loss 0.31, validation IoU 0.9"
     notebook.write_text(text[:-5])
-    assert study.progress(notebook) == ""
+    assert plan.progress(notebook) == ""
 
 
 def test_workers_and_servers_that_are_killed_are_replaced_while_the_study_goes_on(stub):

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from papermill.translators import PythonTranslator
 
-from lib import InputError, batch, data, models, results, study
-from lib.config import PROJECT, read_yaml
+from lib import PROJECT, InputError, models, record
+from lib.data.__main__ import main
+from lib.params import read_yaml
+from lib.study import commands, execute
 
 HOSTILE = ["'; import os; os.mkdir('escape') #", '"; import os; os.mkdir("escape") #', '"""\nimport os\nos.mkdir("escape")\n"""',
            "a\nimport os; os.mkdir('escape')", "\\", '\\"', "\\'; os.mkdir('escape') #", "{__import__('os').mkdir('escape')}",
            "$(mkdir escape)", "`mkdir escape`", "%cd /", "!mkdir escape", "\r\n!mkdir escape", "\t\x0b\x1b[2J", "Köln 顔 \U0001f600"]
-LIBRARY = sorted((PROJECT / "lib").glob("*.py"))
+LIBRARY = sorted((PROJECT / "lib").rglob("*.py"))
 
 
 # ---- parameters ----------------------------------------------------------------------------------------------
@@ -38,7 +40,7 @@ def test_hostile_texts_arrive_in_a_notebook_as_they_are(tmp_path, monkeypatch):
              v4.new_code_cell(f"import json\nopen({str(tmp_path / 'told.json')!r}, 'w').write(json.dumps(texts))")]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     write(v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "in.ipynb")
-    batch.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {"texts": HOSTILE}, {}, tmp_path / "log")
+    execute.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {"texts": HOSTILE}, {}, tmp_path / "log")
     assert json.loads((tmp_path / "told.json").read_text()) == HOSTILE
     assert not list(tmp_path.rglob("escape"))
 
@@ -54,11 +56,11 @@ def test_yaml_makes_no_objects(tag, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if "/" not in text])
-@pytest.mark.parametrize("main, command", [(data.main, ["info", "lfw"]), (study.main, ["run"])], ids=["data", "study"])
+@pytest.mark.parametrize("main, command", [(main, ["info", "lfw"]), (commands.main, ["run"])], ids=["data", "study"])
 def test_data_paths_with_odd_characters_are_paths(main, command, text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IOU_STUDY_CACHE", str(tmp_path / "cache"))
-    out = ["--out", str(tmp_path / "study")] if main is study.main else []
+    out = ["--out", str(tmp_path / "study")] if main is commands.main else []
     assert main([*command, "--data", text, *out]) == 2
     assert re.search("is no folder|parameter data", capsys.readouterr().err)
     assert not {path.name for path in tmp_path.iterdir()} & {"escape", "study"}
@@ -98,7 +100,7 @@ def test_pickled_arrays_do_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("trap.npz", probabilities=np.array([Trap()]))
     with pytest.raises(InputError, match="allow_pickle=False"):
-        results.read_arrays(tmp_path / "trap.npz", "probabilities")
+        record.read_arrays(tmp_path / "trap.npz", "probabilities")
     np.load("trap.npz", allow_pickle=True)["probabilities"]  # the trap works
     assert (tmp_path / "escape").exists()
 

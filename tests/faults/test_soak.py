@@ -8,7 +8,7 @@ from scale import scale
 from soak import mounted, soak
 from stub import Stub
 
-from lib.config import PROJECT
+from lib import PROJECT
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")

@@ -1,0 +1,142 @@
+"""What a study's scores say, in words: sentences and tables that stay right whichever loss is ahead.
+
+Every function takes what `results.read_study` returned and copes with a study of which only some runs are
+finished; sentences are Markdown. Differences are always IoU loss minus BCE loss. A difference is called clear
+where its 95 % interval (Student's t over the cells) leaves out zero.
+"""
+
+import numpy as np
+
+from lib import config
+from lib.analysis import names, pairs, paper, stats
+from lib.analysis.pairs import collapsed, is_capped, usable
+from lib.analysis.tables import Table
+from lib.config import Cell
+from lib.outputs import Study
+
+EXAMPLE = Cell("bfcn32s", "lfw", "big", False)  # the setting of the paper's Figures 5 and 6
+NO_PAIR = "No cell has both of its runs finished, so the losses cannot be compared yet."
+
+
+def direction(values: np.ndarray) -> int | None:
+    """Which loss has clearly larger values: 1 for IoU loss, -1 for BCE, 0 for neither, None below two pairs.
+
+    Args:
+        values: (cells, 2) for IoU loss and BCE loss.
+    """
+    if len(values) < 2:
+        return None
+    low, high = stats.mean_interval(*values.T)
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def headline(study: Study) -> str:
+    """The answer in one line, by thresholded and by un-thresholded IoU."""
+    words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better",
+             None: "too few pairs of runs to tell"}
+    iou, soft = (f"y {names.SCORES[metric]}: {words[direction(usable(study, metric)[1])]}"
+                 for metric in ("iou", "iou_soft"))
+    return f"**Did IoU loss beat BCE here? B{iou}; b{soft}.**"
+
+
+def comparison(study: Study, metric: str) -> str:
+    """One sentence with mean difference, interval, t, p and wins for a metric of `names.COLUMNS`."""
+    values = usable(study, metric)[1]
+    if not len(values):
+        return f"By {names.SCORES[metric]}: {NO_PAIR[0].lower()}{NO_PAIR[1:]}"
+    found = stats.compare(*values.T, metric)
+    mean, digits = found["mean_difference"], 1 if metric == "epochs" else 3
+    leads = {1: f"IoU loss is higher by {abs(mean):.{digits}f} on average",
+             -1: f"IoU loss is lower by {abs(mean):.{digits}f} on average",
+             0: f"there is no clear difference (mean {mean:+.{digits}f})",
+             None: f"there is a single pair, IoU loss minus BCE is {mean:+.{digits}f}"}
+    text = f"By {names.SCORES[metric]}, {leads[direction(values)]}"
+    if found["n"] == 1:
+        return text + "."
+    text += (f", 95 % interval {found['low']:+.{digits}f} to {found['high']:+.{digits}f}, "
+             f"t = {found['t']:.2f}, p = {found['p']:.2g}")
+    ties = f", {found['ties']} equal" if found["ties"] else ""
+    return (f"{text}; IoU loss is better in {found['wins_iou']} and BCE in {found['wins_bce']} of "
+            f"{found['n']} cells{ties}.")
+
+
+def completeness(study: Study) -> str:
+    """How many of the 32 runs are there, which are missing, and what is wrong with folders not readable."""
+    planned = [cell.run_id(loss) for cell in config.CELLS for loss in paper.LOSSES]
+    missing = [run_id for run_id in planned if run_id not in study]
+    lines = [f"{len(planned) - len(missing)} of {len(planned)} runs are finished; both losses are there in "
+             f"{len(pairs.pairs(study))} of {len(config.CELLS)} cells."]
+    seeds = {len(pairs.replicates(study, run)) for _, *pair in pairs.pairs(study) for run in pair} - {1}
+    if seeds:
+        lines.append(f"Scores are averaged over seeds, {' or '.join(map(str, sorted(seeds)))} of each run; masks and "
+                     "curves are those of the first.")
+    if missing:
+        lines.append("Missing: " + ", ".join(f"`{run_id}`" for run_id in missing) + ".")
+    if capped := sum(map(is_capped, study.values())):
+        lines.append(f"**{capped} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
+                     "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
+                     "to know.")
+    for run, kind in ((run, collapsed(run)) for run in study.values()):
+        if kind:
+            lines.append(f"**`{run.run_id}` calls every pixel of every test image {kind}**: its training collapsed, and "
+                         "its scores are those of a constant mask.")
+    if study.problems:
+        lines.append("\n".join(["Folders passed over:", "", *(f"- {problem}" for problem in study.problems)]))
+    return "\n\n".join(lines)
+
+
+def provenance(study: Study) -> str:
+    """Which data and settings the runs have: the data note, and each setting's values over all runs."""
+    runs = list(study.values())
+    found = []
+    for name, words in names.SETTINGS.items():
+        values = sorted({str(run.record["params"][name]) for run in runs if name in run.record["params"]})
+        if values:
+            found.append(f"{words} {' or '.join(values)}")
+    others = sorted({paper.DATASETS.get(run.cell.dataset, run.cell.dataset) for run in runs
+                     if run.record["data"]["note"] or run.record["data"]["scaled"]}, reverse=True)
+    caution = (f" What stands here for {' and '.join(others)} is not the paper's data, so its scores are no yardstick there."
+               if others else "")
+    return f"{pairs.data_note(runs)}{caution} Settings: {', '.join(found)}."
+
+
+def threshold_effect(study: Study) -> str:
+    """How much of BCE's deficit in IoU′ is gone once the predictions are thresholded, over the same cells."""
+    cells, soft = usable(study, "iou_soft")
+    thresholded = dict(zip(*usable(study, "iou")))
+    kept = [i for i, cell in enumerate(cells) if cell in thresholded]
+    if not kept:
+        return NO_PAIR
+    without = np.subtract(*soft[kept].T)
+    with_threshold = np.array([np.subtract(*thresholded[cells[i]]) for i in kept])
+    deficit, rest = without.mean(), with_threshold.mean()
+    text = (f"BCE's mean deficit against IoU loss is {deficit:+.3f} in IoU′ and {rest:+.3f} in IoU, "
+            f"the means of {len(kept)} of {len(config.CELLS)} cells: ")
+    if deficit <= 0:
+        text += "in IoU′ there is no deficit to explain."
+    elif rest <= 0:
+        text += ("**all of it vanishes with a threshold**; it comes from soft probabilities, not from worse "
+                 "masks.")
+    elif rest < deficit:
+        text += (f"**{100 * (1 - rest / deficit):.0f} % of it vanishes with a threshold**; that share comes "
+                 "from soft probabilities, the rest is in the masks.")
+    else:
+        text += "a threshold does not make it smaller; it is in the masks."
+    if len(kept) > 1:
+        low, high = stats.mean_interval(without, with_threshold)
+        text += (f" What the threshold takes away is {deficit - rest:+.3f} (95 % interval {low:+.3f} to "
+                 f"{high:+.3f}).")
+    return text
+
+
+def contrast(table: Table, first: str, second: str) -> str:
+    """Two rows of `subsets_table` against each other: mean over both losses, and the losses' difference."""
+    rows = {row[0]: row for row in table.rows}
+    one, other = rows[first], rows[second]
+    pair = f"{first[0].upper()}{first[1:]} and {second}"
+    if not (one[1] and other[1]):
+        return f"**{pair}** cannot be compared yet: there is no finished pair of runs of both."
+    means = [(row[2] + row[3]) / 2 for row in (one, other)]
+    same = "the same loss is ahead in both" if one[4] * other[4] > 0 else "not the same loss is ahead in both"
+    return (f"**{pair}.** Over both losses the mean is {means[0]:.3f} and {means[1]:.3f}. IoU loss minus BCE "
+            f"is {one[4]:+.3f} (n = {one[1]}) and {other[4]:+.3f} (n = {other[1]}): {same}.")

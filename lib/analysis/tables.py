@@ -1,0 +1,263 @@
+"""Tables of results: scores beside the paper's, paired statistics, bounds of IoU."""
+
+import csv
+import os
+from dataclasses import dataclass
+from html import escape
+from math import isnan
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+
+from lib import InputError, config
+from lib.analysis import names, pairs, paper, stats
+from lib.analysis.pairs import usable
+from lib.outputs import Study
+from lib.record import SCORES
+
+ROUNDING = 0.0005  # the paper's scores have three decimals
+SCORES_NOTE = ("IoU is thresholded at 0.5 per image and averaged; IoU′ (equation 3) has no threshold; epochs "
+               "are those run until training stopped.")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table that notebooks show as HTML, `print` shows as text, and that saves itself as CSV."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str | int | float | None]]  # None: nothing to show, a dash
+    note: str = ""  # which data it is from, and what its columns mean
+    better: tuple[tuple[int, int, bool], ...] = ()  # (column, column, higher is better)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes title and note as lines that start with "# ", then column names and rows at full precision.
+
+        The file appears whole or not at all; its folder is made if there is none.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", newline="",
+                                       encoding="utf-8", delete=False)
+        try:
+            with temporary as file:
+                file.writelines(f"# {line}\n" for line in (self.title, self.note) if line)
+                csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
+            os.chmod(temporary.name, 0o644)  # temporary files are private, tables are not
+            os.replace(temporary.name, path)
+        except BaseException:
+            os.unlink(temporary.name)
+            raise
+
+    def _bold(self, row: list) -> set[int]:
+        """Columns of this row that hold the better one of a pair."""
+        bold = set()
+        for i, j, higher in self.better:
+            if _is_number(row[i]) and _is_number(row[j]) and row[i] != row[j]:
+                bold.add(i if (row[i] > row[j]) == higher else j)
+        return bold
+
+    def _repr_html_(self) -> str:
+        left = ' style="text-align: left"'  # of words; Jupyter sets all cells to the right
+        words = [any(isinstance(value, str) for value in column) for column in zip(*self.rows)] or [False] * len(self.columns)
+        head = "".join(f'<th scope="col"{left * w}>{escape(name)}</th>' for name, w in zip(self.columns, words))
+        body = ""
+        for row in self.rows:
+            bold = self._bold(row)
+            texts = [escape(_text(value)) for value in row]
+            body += "<tr>" + "".join(f"<td{left * w}><b>{text}</b></td>" if i in bold else f"<td{left * w}>{text}</td>"
+                                     for i, (text, w) in enumerate(zip(texts, words))) + "</tr>\n"
+        foot = f'<tfoot><tr><td colspan="{len(self.columns)}"{left}>{escape(self.note)}</td></tr></tfoot>\n'
+        return (f"<table>\n<caption{left}>{escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+                f"<tbody>\n{body}</tbody>\n{foot if self.note else ''}</table>")
+
+    def _repr_markdown_(self) -> str:
+        lines = [[name.replace("|", "\\|") for name in self.columns]]
+        for row in self.rows:
+            bold = self._bold(row)
+            texts = [_text(value).replace("|", "\\|") for value in row]
+            lines.append([f"**{text}**" if i in bold else text for i, text in enumerate(texts)])
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        text = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
+        text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        return "\n".join([self.title, "", *text, *(["", self.note] if self.note else [])])
+
+    __str__ = _repr_markdown_
+
+
+def paper_table(study: Study, model: str, dataset: str) -> Table:
+    """One of the paper's Tables 3-6 with this study's scores, and the paper's beside them.
+
+    Args:
+        study: what `outputs.read_study` returned.
+        model: bfcn32s or fcresnet.
+        dataset: lfw or helen.
+    Returns:
+        `Table` of four rows; a run that is not finished shows as a dash.
+    Raises:
+        InputError: for an unknown model or dataset.
+    """
+    cells = [cell for cell in config.CELLS if (cell.model, cell.dataset) == (model, dataset)]
+    if not cells:
+        raise InputError(f"model {model!r} on dataset {dataset!r} is in no table of the paper: use a model "
+                         f"of {', '.join(paper.MODELS)} and a data set of {', '.join(paper.DATASETS)}")
+    columns, better = ["name"], []
+    for metric, name in names.COLUMNS.items():
+        for source in ("", "paper: ") if metric in paper.METRICS else ("",):
+            better.append((len(columns), len(columns) + 1, stats.HIGHER_IS_BETTER[metric]))
+            columns += [f"{source}{name} {loss}" for loss in paper.LOSSES.values()]
+    rows = []
+    for cell in cells:
+        row = [cell.name]
+        for metric in names.COLUMNS:
+            row += [_score(study, cell.run_id(loss), metric) for loss in paper.LOSSES]
+            if metric in paper.METRICS:
+                published = paper.scores(metric)[config.CELLS.index(cell)].tolist()
+                row += map(int, published) if metric == "epochs" else published
+        rows.append(row)
+    number = 3 + config.CELLS.index(cells[0]) // 4
+    runs = [study[cell.run_id(loss)] for cell in cells for loss in paper.LOSSES if cell.run_id(loss) in study]
+    title = f"{paper.MODELS[model]} on {paper.DATASETS[dataset]}, beside the paper's Table {number}"
+    return Table(title, columns, rows, f"{SCORES_NOTE} {pairs.data_note(runs)}".strip(), tuple(better))
+
+
+def statistics_table(study: Study | None = None) -> Table:
+    """Paired statistics of IoU loss against BCE loss (`stats.compare`), for the study and the paper's tables.
+
+    Pairs with a score that is not a number are left out (n counts the rest). Without `study`, the paper only.
+    """
+    columns = ["from", "metric", "n", "mean difference", "95 % low", "95 % high", "t", "p", "Wilcoxon p",
+               "better: L_IoU", "better: L_BCE", "ties", "error reduction", "largest difference"]
+    scores = [("paper", metric, paper.scores(metric)) for metric in paper.METRICS]
+    note = "Differences are L_IoU minus L_BCE; t-test and Wilcoxon test are paired and two-sided."
+    if study:
+        here = [("this study", metric, pairs.scores(study, metric)[1]) for metric in names.COLUMNS]
+        scores = here + scores
+        runs = [run for _, iou, bce in pairs.pairs(study) for run in (iou, bce)]
+        note = f"{note} {SCORES_NOTE} {pairs.data_note(runs)}".strip()
+    rows = []
+    for source, metric, values in scores:
+        usable = values[[not any(map(isnan, pair)) for pair in values]]
+        found = stats.compare(*usable.T, metric) if len(usable) else {"metric": metric, "n": 0}
+        keys = ("n", "mean_difference", "low", "high", "t", "p", "wilcoxon_p", "wins_iou", "wins_bce", "ties",
+                "error_reduction", "largest_difference")
+        rows.append([source, names.COLUMNS[metric], *map(found.get, keys)])
+    return Table("IoU loss against BCE loss, paired over the cells", columns, rows, note)
+
+
+def bounds_table(study: Study | None = None) -> Table:
+    """Could the reported IoU come from thresholded predictions? `paper.iou_bounds` for each run.
+
+    For a study: the bounds from accuracy and share of positive pixels of the test part, and whether pooled
+    IoU (which cannot leave them), IoU and IoU′ lie inside. Without `study`: the paper's LFW rows, where
+    "inside" allows for its rounding to three decimals (the share of positive pixels of its HELEN test part is
+    not known).
+    """
+    if study is None:
+        return _paper_bounds()
+    columns = ["run", "accuracy", "positive share", "lowest IoU", "highest IoU"]
+    for name in ("pooled IoU", "IoU", "IoU′"):
+        columns += [name, f"{name} is"]
+    rows = []
+    for run in study.values():
+        tp, fp, fn, tn = (run.per_image[name].sum() for name in ("tp", "fp", "fn", "tn"))
+        pixels = tp + fp + fn + tn
+        accuracy, prevalence = float((tp + tn) / pixels), float((tp + fn) / pixels)
+        low, high = paper.iou_bounds(accuracy, prevalence)
+        row = [run.run_id, accuracy, prevalence, low, high]
+        for metric in ("iou_pooled", "iou", "iou_soft"):
+            row += [run.score(metric), _place(run.score(metric), low - 1e-9, high + 1e-9)]
+        rows.append(row)
+    note = ("The bounds hold for pooled pixels after a threshold; IoU and IoU′ are averages over images. "
+            f"{pairs.data_note(list(study.values()))}")
+    return Table("Bounds of IoU at the accuracy of each run", columns, rows, note)
+
+
+def _paper_bounds() -> Table:
+    rows = []
+    accuracy_rows, iou_rows = paper.scores("accuracy").tolist(), paper.scores("iou").tolist()
+    for cell, accuracies, ious in zip(config.CELLS, accuracy_rows, iou_rows):
+        if (cell.dataset, cell.hair) not in paper.PREVALENCE:
+            continue
+        prevalence = paper.PREVALENCE[cell.dataset, cell.hair]
+        for loss, accuracy, iou in zip(paper.LOSSES.values(), accuracies, ious):
+            lowest = paper.iou_bounds(accuracy - ROUNDING, prevalence)[0] - ROUNDING
+            highest = paper.iou_bounds(accuracy + ROUNDING, prevalence)[1] + ROUNDING
+            rows.append([paper.MODELS[cell.model], cell.name, loss, accuracy, prevalence,
+                         *paper.iou_bounds(accuracy, prevalence), iou, _place(iou, lowest, highest)])
+    columns = ["model", "name", "loss", "accuracy", "positive share", "lowest IoU", "highest IoU",
+               "reported IoU", "reported IoU is"]
+    note = ("The paper's Tables 3 and 5; the positive share is measured on the labels of the LFW test part. "
+            "The bounds hold for pooled pixels after a threshold.")
+    return Table("Bounds of IoU at the accuracy that the paper reports on LFW", columns, rows, note)
+
+
+def _place(value: float, low: float, high: float) -> str | None:
+    """Where a value lies: inside, below or above; None for NaN."""
+    if isnan(value):
+        return None
+    return "below" if value < low else "above" if value > high else "inside"
+
+
+def _score(study: Study, run_id: str, metric: str) -> float | int | None:
+    if run_id not in study:
+        return None
+    values = [run.score(metric) for run in pairs.replicates(study, study[run_id])]
+    return int(values[0]) if metric == "epochs" and len(values) == 1 else sum(values) / len(values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isnan(value)
+
+
+def _text(value: str | int | float | None) -> str:
+    """A cell as text: three decimals, two significant digits below 0.01, a dash for nothing or NaN."""
+    if value is None or isinstance(value, float) and isnan(value):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:.3f}"
+    return str(value)
+
+
+def subsets_table(study: Study, metric: str = "iou") -> Table:
+    """Mean scores and mean differences in every part of the study, beside the paper's: all cells, then by
+    model, data set, size and hair. `metric` is accuracy, iou, iou_pooled, iou_soft or epochs."""
+    cells, values = usable(study, metric)
+    published = paper.scores(metric) if metric in paper.METRICS else None
+    parts = {"all": lambda cell: True}
+    for position, values_of in enumerate((paper.MODELS, paper.DATASETS, {"big": "big", "small": "small"},
+                                      {True: "hair", False: "no hair"})):
+        for value, name in values_of.items():
+            parts[name] = lambda cell, position=position, value=value: cell[position] == value
+    rows = []
+    for name, belongs in parts.items():
+        here = values[[belongs(cell) for cell in cells]].reshape(-1, 2)
+        row = [name, len(here), *([None] * 5)]
+        if len(here):
+            means = here.mean(axis=0).tolist()
+            row = [name, len(here), *means, means[0] - means[1], *stats.mean_interval(*here.T)]
+        if published is not None:
+            theirs = published[[belongs(cell) for cell in config.CELLS]]
+            row += [*theirs.mean(axis=0).tolist(), float(np.subtract(*theirs.T).mean())]
+        rows.append(row)
+    columns = ["cells", "n", "L_IoU", "L_BCE", "difference", "95 % low", "95 % high"]
+    columns += ["paper: L_IoU", "paper: L_BCE", "paper: difference"] if published is not None else []
+    runs = [run for _, iou, bce in pairs.pairs(study) for run in (iou, bce)]
+    title = f"Mean {names.SCORES.get(metric, metric)} by part of the study"
+    return Table(title, columns, rows, pairs.data_note(runs))
+
+
+def runs_table(study: Study) -> Table:
+    """One row a run: its configuration, scores, epochs, seconds, seed and which data it is from."""
+    columns = ["run", "model", "dataset", "size", "hair", "loss", *SCORES, "epochs run", "best epoch",
+               "seconds", "seed", "image size", "positive share", "data"]
+    rows = []
+    for run in study.values():
+        record = run.record
+        seconds = record["seconds"].get("total", sum(record["seconds"].values()))
+        rows.append([run.run_id, *run.cell[:3], "yes" if run.cell.hair else "no", run.loss,
+                     *map(run.score, SCORES), record["epochs_run"], record["best_epoch"], seconds,
+                     record["seed"], record["params"].get("image_size"), record["data"].get("positive_share"),
+                     pairs.data_note([run])])
+    return Table("Runs", columns, rows)

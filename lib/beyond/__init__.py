@@ -1,0 +1,1 @@
+"""Beyond the paper: other losses, networks and scores."""

@@ -1,0 +1,150 @@
+"""The files of an archive or of the folder extracted from it, read in memory: nothing is ever extracted.
+
+Only regular members with a plain relative name count: links, devices, absolute names, names with `..` or
+control characters are passed over, as are hidden files. Sizes that an archive claims are not believed: no more
+is unpacked than the limits below.
+"""
+
+import gzip
+import posixpath
+import stat
+import tarfile
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import InputError, reason
+
+MAX_BYTES = 200_000_000  # of one file; larger ones are refused before they are read
+MAX_UNPACKED = 4_000_000_000  # of a whole .tgz; gzip can pack a thousandfold
+MAX_FILES = 200_000  # in a .tgz, LFW has 13,233; tarfile keeps the header of each in memory
+MAX_HEADERS = 1 << 16  # between two members of a .tgz; tarfile reads what a header claims into memory
+MAX_PADDING = 1 << 24  # after the last member of a .tgz
+
+
+class _Metered:
+    """A stream that gives `left` more bytes and raises ValueError beyond, or where its end is read again and
+    again: tarfile does so to skip what a header claims."""
+
+    def __init__(self, stream):
+        self.stream, self.left, self.ends = stream, MAX_HEADERS, 0
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        self.left -= len(data)
+        self.ends += not data
+        if self.left < 0 or self.ends > 10:
+            raise ValueError("its headers do not say how long it is")
+        return data
+
+
+@dataclass(frozen=True)
+class Container:
+    """The regular files of an archive (.tgz, .zip) or of the folder `top` extracted from it; their names are
+    relative to `top`, with forward slashes."""
+    path: Path
+    top: str
+
+    def files(self) -> list[Path]:
+        """The archive itself, or every file of the folder that is not hidden, sorted."""
+        if not self.path.is_dir():
+            return [self.path]
+        with self._readable("its list of files"):
+            return sorted(file for file in self.path.rglob("*")
+                          if file.is_file() and self._plain(file.relative_to(self.path).as_posix()))
+
+    def place(self, name: str) -> str:
+        """Where the file `name` is, for messages."""
+        return f"{self.path / name}" if self.path.is_dir() else f"{self.path}: {name}"
+
+    def names(self) -> list[str]:
+        """Names of all regular files. Raises InputError if the archive is corrupt."""
+        if self.path.is_dir():
+            return [file.relative_to(self.path).as_posix() for file in self.files()]
+        if self.path.suffix == ".zip":
+            return list(self._zip_members())
+        return [name for name, _ in self._tar_members(())]
+
+    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(name, bytes) of the wanted files, in the order of `wanted`; from a .tgz, which is one stream, in
+        the archive's own. Raises InputError, naming the file, if one cannot be read or exceeds MAX_BYTES."""
+        if self.path.is_dir():
+            for name in wanted:
+                with self._readable(name):
+                    self._check_size(name, (self.path / name).stat().st_size)
+                    data = (self.path / name).read_bytes()
+                yield name, data
+        elif self.path.suffix == ".zip":
+            members = self._zip_members()
+            with zipfile.ZipFile(self.path) as archive:
+                for name in wanted:
+                    with self._readable(name):
+                        size = members[name].file_size
+                        self._check_size(name, size)
+                        if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                            raise ValueError("packed with another method than deflate")
+                        with archive.open(members[name]) as file:
+                            data = file.read(size)  # without a size, all that unpacks, whatever it claims
+                    yield name, data
+        else:
+            yield from (member for member in self._tar_members(wanted) if member[0] in wanted)
+
+    def _zip_members(self) -> dict[str, zipfile.ZipInfo]:
+        with self._readable("its list of contents"), zipfile.ZipFile(self.path) as archive:
+            return {name: info for info in archive.infolist()
+                    if not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+                    and (name := self._plain(info.filename))}
+
+    def _tar_members(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(name, bytes) of all regular files; the unwanted ones are skipped over and come with b""."""
+        place, unpacked, files = "its beginning", 0, 0
+        with self._readable(place):
+            packed = gzip.open(self.path)
+        with packed:
+            stream = _Metered(packed)
+            with self._readable(place):
+                archive = tarfile.open(fileobj=stream, mode="r|")
+            while True:
+                with self._readable(place):
+                    member = archive.next()
+                    if member is None:
+                        stream.left = MAX_PADDING
+                        while stream.read(1 << 20):  # to the end: only there gzip checks its checksum
+                            pass
+                        return
+                    place = f"what follows {member.name[-200:]!r}"
+                    self._check_size(repr(member.name[-200:]), member.size)
+                    unpacked, files = unpacked + member.size, files + 1
+                    if unpacked > MAX_UNPACKED or files > MAX_FILES:
+                        raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes or {MAX_FILES:,} files")
+                    stream.left = member.size + MAX_HEADERS
+                    name = self._plain(member.name) if member.isreg() else None
+                    data = b""
+                    if name in wanted:
+                        data = archive.extractfile(member).read()
+                if name:
+                    yield name, data
+
+    def _plain(self, name: str) -> str | None:
+        """The name relative to `top`; None for a hidden file and a name that leaves the archive or is unprintable."""
+        parts = posixpath.normpath(name).removeprefix(self.top + "/")
+        hidden = any(part.startswith(".") for part in parts.split("/"))  # .., ._name.jpg, .DS_Store
+        plain = parts.isprintable() and not parts.startswith(("/", "__MACOSX"))
+        return parts if plain and not hidden else None
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > MAX_BYTES:
+            raise InputError(f"{self.path}: {name} has {size:,} bytes, more than the {MAX_BYTES:,} that a "
+                             "picture may have: remove it or get the official file again")
+
+    @contextmanager
+    def _readable(self, member: str) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # foreign bytes: zlib, gzip, tarfile and zipfile raise a dozen types
+            raise InputError(f"{self.path}: cannot read {member}, truncated or corrupt "
+                             f"({reason(error)}): get the file again") from error

@@ -1,0 +1,1 @@
+"""Drawn faces: a canvas, a person, what surrounds it."""

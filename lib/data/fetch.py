@@ -1,0 +1,142 @@
+"""Downloads of the official archives, verified by checksum (pooch)."""
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from lib import InputError
+from lib.data.cache import data_root
+from lib.data.layouts import facts
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An archive: its published checksum ("algorithm:hex"; None if nobody publishes one), its addresses."""
+    file: str
+    checksum: str | None
+    urls: tuple[str, ...]
+
+
+REMOTES = {
+    "lfw": (
+        # checksum and second address as scikit-learn publishes them (sklearn/datasets/_lfw.py)
+        Remote("lfw-funneled.tgz", "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+               ("http://vis-www.cs.umass.edu/lfw/lfw-funneled.tgz",
+                "https://ndownloader.figshare.com/files/5976015")),
+        Remote("parts_lfw_funneled_gt_images.tgz", "md5:3e7e26e801c3081d651c8c2ef3c45cfc",
+               ("http://vis-www.cs.umass.edu/lfw/part_labels/parts_lfw_funneled_gt_images.tgz",
+                "https://vis-www.cs.umass.edu/lfw/part_labels/parts_lfw_funneled_gt_images.tgz")),
+    ),
+    "helen": (
+        Remote("SmithCVPR2013_dataset_resized.zip", None,
+               ("https://pages.cs.wisc.edu/~lizhang/projects/face-parsing/SmithCVPR2013_dataset_resized.zip",
+                "http://pages.cs.wisc.edu/~lizhang/projects/face-parsing/SmithCVPR2013_dataset_resized.zip")),
+    ),
+}
+
+
+def fetch(name: str, root: str | Path | None = None, urls: list[str] | None = None) -> list[Path]:
+    """Download what is missing of data set `name` into `<root>/<name>/`; returns the paths of its archives.
+
+    `urls`, else the addresses in $IOU_STUDY_URLS (separated by spaces), are used in place of the official
+    ones: each ends in an archive's official file name, or in / as a folder that holds the archives. Addresses
+    are tried in turn. An archive takes its final name only once its checksum is verified; one that is already
+    there is verified, not downloaded again. Where no checksum is published, the SHA-256 of the first copy is
+    printed and recorded beside it in `<file>.sha256`, and verified from then on.
+    Raises InputError if no address works, listing them, or if a file that is there has the wrong checksum.
+    """
+    facts(name)
+    root = data_root(root)
+    if root == "synthetic":
+        raise InputError("synthetic faces need no download: name the folder to fetch into with --data or "
+                         "IOU_STUDY_DATA")
+    urls = urls or os.environ.get("IOU_STUDY_URLS", "").split()
+    names = [remote.file for remotes in REMOTES.values() for remote in remotes]
+    for url in urls:
+        if not url.endswith(("/", *names)):
+            raise InputError(f"address {url[:300]!r} fits no archive: end it in / or in {' or '.join(names)}")
+        if not (url.isascii() and url.isprintable() and len(url) <= 300):
+            raise InputError(f"address {url[:300]!a} is none: give at most 300 printable ASCII characters")
+    return [_fetch_one(remote, root, name, urls) for remote in REMOTES[name]]
+
+
+def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
+    places = (root / name / remote.file, root / remote.file)
+    path = next((place for place in places if place.exists()), places[0])
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file: move it away to download the archive")
+    record = path.with_name(path.name + ".sha256")
+    checksum = remote.checksum
+    if checksum is None and record.is_file() and re.fullmatch(
+            "[0-9a-f]{64}", noted := record.read_text("ascii", "replace")[:64]):  # else half-written, and written anew
+        checksum = "sha256:" + noted
+    if not path.exists():
+        own = [url + remote.file if url.endswith("/") else url
+               for url in urls if url.endswith(("/", remote.file))]
+        _download(path, checksum, own or list(remote.urls))
+    elif checksum and not matches(path, checksum):
+        raise InputError(f"{path} is there but its checksum is not {checksum}: use it as it is, or move it "
+                         "away to download it again")
+    if checksum is None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            partial = record.with_name(f"{record.name}.{os.getpid()}")
+            partial.write_text(f"{digest}  {path.name}\n")
+            os.replace(partial, record)
+        except OSError as error:
+            raise InputError(f"{record} cannot be written ({error.strerror}): move it away or change the folder's "
+                             "permissions") from error
+        print(f"No checksum is published for {path.name}: its sha256 is {digest}, recorded in {record.name} "
+              "and verified from now on.")
+    return path
+
+
+def matches(path: Path, checksum: str) -> bool:
+    """Whether a file has this checksum, "algorithm:hex"."""
+    algorithm, _, digest = checksum.partition(":")
+    return pooch.file_hash(str(path), alg=algorithm) == digest
+
+
+def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
+    """Download from the first address that works to `path`, by way of `<path>.part`. Raises InputError."""
+    partial = path.with_name(path.name + ".part")
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    pooch.get_logger().setLevel("WARNING")
+    failures = []
+    made = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {path.parent} cannot be made ({error.strerror}): give another with "
+                         "--data") from error
+    for url in urls:
+        try:
+            partial.unlink(missing_ok=True)
+            pooch.retrieve(url, None, partial.name, path.parent, downloader=downloader)
+            if checksum and not matches(partial, checksum):
+                failures.append(f"{url} (wrong checksum, not {checksum})")
+            elif path.suffix == ".zip" and not zipfile.is_zipfile(partial):
+                failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry
+            else:
+                os.replace(partial, path)
+                return
+        except (OSError, ValueError) as error:  # requests' errors are OSError; ValueError: no http address
+            response = getattr(error, "response", None)
+            reason = type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+            failures.append(f"{url} ({reason})")
+        finally:
+            if partial.is_file():
+                partial.unlink()
+    with contextlib.suppress(OSError):  # another download is at work there
+        for folder in made:
+            folder.rmdir()
+    raise InputError(f"could not download {path.name}, tried {', '.join(failures)}: give another address "
+                     f"with --url, or put the file at {path} yourself")

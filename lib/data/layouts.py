@@ -1,0 +1,261 @@
+"""The official layouts of the two data sets: which files make a picture, how they become image and labels.
+
+- LFW Part Labels (Kae et al., CVPR 2013): `lfw-funneled.tgz` with `lfw_funneled/<Person>/<Person>_NNNN.jpg`
+  and `parts_lfw_funneled_gt_images.tgz` with `<Person>_NNNN.ppm`: red hair, green face, blue background. Only
+  the images that have a part label are used (2,927 of 13,233).
+- HELEN (Smith et al., CVPR 2013): `SmithCVPR2013_dataset_resized.zip` with `images/<id>.jpg`, eleven 8-bit
+  probability maps `labels/<id>/<id>_lbl00.png` ... `lbl10.png` and the lists `exemplars.txt`, `tuning.txt`,
+  `testing.txt`.
+
+Each archive stands below `<root>/<name>/` or `<root>/`, packed or extracted.
+"""
+
+import io
+import os
+import posixpath
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from lib import InputError, reason
+from lib.data.archives import Container
+
+BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; from BROWS on in HELEN only
+MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one picture; larger ones are refused before they are decoded
+LFW_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))  # hair, face, background
+HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
+HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a data set officially is: `images` in all, `splits[size]` = (training, validation, test) images,
+    and `archives` as pairs (archive, the folder that it holds)."""
+    title: str
+    short: str
+    images: int
+    splits: dict[str, tuple[int, int, int]]
+    archives: tuple[tuple[str, str], ...]
+
+
+DATASETS = {
+    "lfw": Facts("LFW Part Labels", "LFW", 2927, {"big": (2342, 292, 292), "small": (1000, 100, 292)},
+                 (("lfw-funneled.tgz", "lfw_funneled"),
+                  ("parts_lfw_funneled_gt_images.tgz", "parts_lfw_funneled_gt_images"))),
+    "helen": Facts("HELEN", "HELEN", 2330, {"big": (1864, 233, 233), "small": (1000, 100, 233)},
+                   (("SmithCVPR2013_dataset_resized.zip", "SmithCVPR2013_dataset_resized"),)),
+}
+
+
+def facts(name: str) -> Facts:
+    """The facts of data set `name`. Raises InputError for an unknown name."""
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}: use one of {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def find(name: str, root: Path) -> list[Container]:
+    """The containers of data set `name` in the order of its `archives`, below `<root>/<name>/` or `<root>/`;
+    an archive is preferred to a folder. Raises InputError that says what was looked for."""
+    remedy = f"`python -m lib.data fetch {name}` downloads it, `--data synthetic` does without it"
+    if not os.path.isdir(root):
+        raise InputError(f"the data root {root} of {facts(name).title} is no folder: {remedy}")
+    found = []
+    for archive, top in facts(name).archives:
+        places = [folder / file for folder in (root / name, root) for file in (archive, top)]
+        path = next((place for place in places
+                     if place.is_dir() or place.is_file() and place.name == archive), None)
+        if path is None:
+            raise InputError(f"{facts(name).title} is incomplete, found none of "
+                             f"{', '.join(map(str, places))}: {remedy}")
+        found.append(Container(path, top))
+    return found
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image and its label files, as names in their containers."""
+    id: str
+    image: str
+    labels: tuple[str, ...]
+
+
+def lfw_pictures(containers: list[Container]) -> list[Picture]:
+    """The pictures of LFW that have a part label, sorted by label file name. Raises InputError."""
+    images, labels = containers
+    image_of = {posixpath.basename(name): name for name in images.names() if name.endswith(".jpg")}
+    label_of = {posixpath.basename(name): name for name in labels.names() if name.endswith(".ppm")}
+    if not label_of:
+        raise InputError(f"{labels.path}: no part label (*.ppm) in it: get the official file again")
+    pictures = []
+    for label in sorted(label_of):
+        id = label.removesuffix(".ppm")
+        if f"{id}.jpg" not in image_of:
+            raise InputError(f"{images.path}: image {id}.jpg of label {label} is missing: "
+                             "get the official file again")
+        pictures.append(Picture(id, image_of[f"{id}.jpg"], (label_of[label],)))
+    return pictures
+
+
+def helen_pictures(containers: list[Container]) -> list[Picture]:
+    """The pictures of HELEN that its lists name (without lists: all of images/), sorted by id.
+    Raises InputError if there are none or if one lacks its image or a map."""
+    container, = containers
+    names = set(container.names())
+    lists = [text.decode("utf-8", "replace")
+             for _, text in container.read([name for name in HELEN_LISTS if name in names])]
+    if lists:
+        ids = {line.split(",")[-1].strip() for text in lists for line in text.splitlines() if line.strip()}
+        if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
+            raise InputError(f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's "
+                             "name: get the official file again")
+    else:
+        ids = {name[len("images/"):-len(".jpg")] for name in names
+               if name.startswith("images/") and name.endswith(".jpg")}
+    if not ids:
+        raise InputError(f"{container.path}: no image in it, neither in {', '.join(HELEN_LISTS)} nor in "
+                         "images/: get the official file again")
+    pictures = [Picture(id, f"images/{id}.jpg",
+                        tuple(f"labels/{id}/{id}_lbl{part:02d}.png" for part in range(11)))
+                for id in sorted(ids)]
+    for picture in pictures:
+        for name in (picture.image, *picture.labels):
+            if name not in names:
+                raise InputError(f"{container.path}: {name} of the listed image {picture.id} is missing: "
+                                 "get the official file again")
+    return pictures
+
+
+def _picture(name: str, data: bytes) -> Image.Image:
+    """The decoded JPEG, PPM or PNG. Raises InputError, naming it, if it is corrupt, too large or not 8-bit."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PPM", "PNG"))
+        if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+            raise InputError(f"{name}: {image.width} x {image.height} pixels are more than a picture may "
+                             f"have, {MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again")
+        image.load()
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{name}: this picture has more than 8 bits ({image.mode}): "
+                             "get the official file again")
+        return image
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: truncated or corrupt, its {len(data):,} bytes are no JPEG, PPM or PNG "
+                         "picture: get the file again") from error
+    except Exception as error:  # foreign bytes: Pillow's decoders raise many types
+        raise InputError(f"{name}: the picture is truncated or corrupt ({reason(error)}): "
+                         "get the file again") from error
+
+
+def decode_image(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A picture's bytes -> ((size, size, 3) uint8 RGB, original (width, height)): bilinear, antialiased. A
+    picture that is not square is squeezed into the square, as keras.utils.load_img(target_size=...) does."""
+    image = _rgb(name, data)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)), image.size
+
+
+def _rgb(name: str, data: bytes) -> Image.Image:
+    image = _picture(name, data)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies even where nothing changes
+
+
+def _shrink(labels: np.ndarray, size: int) -> np.ndarray:
+    """(h, w) uint8 labels -> (size, size): the label at the centre of each new pixel, never a mixture."""
+    return np.asarray(Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST))
+
+
+def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A coloured part label's bytes -> ((size, size) uint8 labels, original (width, height)). Raises
+    InputError for a colour other than pure red (hair), green (face) and blue (background)."""
+    picture = _rgb(name, data)
+    found = picture.getcolors(len(LFW_COLOURS))  # (count, colour) of each, None for more colours
+    if found is None or any(colour not in LFW_COLOURS for _, colour in found):
+        rgb = np.asarray(picture)
+        row, column = np.argwhere((rgb[..., None, :] != LFW_COLOURS).any(-1).all(-1))[0]
+        colour = tuple(int(channel) for channel in rgb[row, column])
+        raise InputError(f"{name}: the colour {colour} at row {row}, column {column} is no label, only "
+                         "pure red (hair), green (face) and blue (background) are: get the file again")
+    rgb = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))  # never a mixture
+    return rgb[..., 0] & HAIR | rgb[..., 1] & FACE, picture.size
+
+
+def decode_helen(picture: Picture, members: list[tuple[str, bytes]],
+                 size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image and eleven maps -> (size, size, 3) uint8 RGB and (size, size) uint8 labels.
+
+    At full resolution each pixel gets the part of largest probability (of equal ones the lowest index) and
+    its label in `HELEN_LABELS`; only then it is resized. Raises InputError if a map is not
+    8-bit or has another size than the image."""
+    image, original = decode_image(*members[0], size)
+    maps = []
+    for name, data in members[1:]:
+        part = _picture(name, data)
+        if part.size != original:
+            raise InputError(_other_size(name, part.size, picture.image, original))
+        maps.append(np.asarray(part.convert("L")))
+    labels = HELEN_LABELS[np.argmax(np.stack(maps), axis=0)]  # (h, w)
+    return image, _shrink(labels, size)
+
+
+def _other_size(label: str, label_size: tuple[int, int], image: str, image_size: tuple[int, int]) -> str:
+    return (f"{label}: the label is {label_size[0]} x {label_size[1]} pixels but its image {image} is "
+            f"{image_size[0]} x {image_size[1]}: get both files again")
+
+
+def _parallel(function: Callable, tasks: Iterable[tuple], total: int, title: str) -> Iterator:
+    """function(*task) for each task, in order, on two threads (Pillow decodes without Python's lock) that
+    look at most 16 tasks ahead; with a progress bar on a terminal."""
+    with ThreadPoolExecutor(2) as pool, tqdm(total=total, desc=title, unit="image", disable=None) as bar:
+        waiting = deque()
+        for task in tasks:
+            waiting.append(pool.submit(function, *task))
+            if len(waiting) == 16:
+                yield waiting.popleft().result()
+                bar.update()
+        for future in waiting:
+            yield future.result()
+            bar.update()
+
+
+def read_lfw(containers: list[Container], pictures: list[Picture], images: np.ndarray,
+             labels: np.ndarray) -> None:
+    """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
+    size, sizes = images.shape[1], {}
+    image_rows = {picture.image: row for row, picture in enumerate(pictures)}
+    label_rows = {picture.labels[0]: row for row, picture in enumerate(pictures)}
+
+    def one(row: int, name: str, data: bytes) -> tuple[int, np.ndarray, tuple[int, int]]:
+        return row, *decode_image(name, data, size)
+
+    members = tqdm(containers[1].read(label_rows), "LFW labels", len(pictures), unit="image", disable=None)
+    for name, data in members:  # on two threads these small steps would wait for Python's lock
+        row = label_rows[name]
+        labels[row], sizes[row] = decode_lfw_label(containers[1].place(name), data, size)
+    tasks = ((image_rows[name], containers[0].place(name), data)
+             for name, data in containers[0].read(image_rows))
+    for row, image, original in _parallel(one, tasks, len(pictures), "LFW images"):
+        if original != sizes[row]:
+            raise InputError(_other_size(containers[1].place(pictures[row].labels[0]), sizes[row],
+                                         pictures[row].image, original))
+        images[row] = image
+
+
+def read_helen(containers: list[Container], pictures: list[Picture], images: np.ndarray,
+               labels: np.ndarray) -> None:
+    """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
+    wanted = [name for picture in pictures for name in (picture.image, *picture.labels)]
+    members = ((containers[0].place(name), data) for name, data in containers[0].read(wanted))
+    tasks = ((picture, [next(members) for _ in range(12)], images.shape[1]) for picture in pictures)
+    for row, (image, label) in enumerate(_parallel(decode_helen, tasks, len(pictures), "HELEN")):
+        images[row], labels[row] = image, label
+
+
+LISTERS = {"lfw": lfw_pictures, "helen": helen_pictures}
+READERS = {"lfw": read_lfw, "helen": read_helen}

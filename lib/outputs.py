@@ -1,0 +1,113 @@
+"""The studies in `outputs/`: which there are, how each stands, and the finished runs of one.
+
+A study is a folder with one folder for each run, named by its run id; see `record`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import PROJECT, InputError, config, reason
+from lib.record import Run, read_run
+
+OUTPUTS = PROJECT / "outputs"
+PUBLISHED = OUTPUTS / "published"
+RERUN = "rerun"  # folder below it of what is run again, which is no study
+PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
+
+
+# ---- which studies there are -------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class State:
+    """One study as it stands: run ids done and, with one sentence each, failed; folders that cannot be read."""
+
+    folder: Path
+    done: list[str]
+    failed: dict[str, str]
+    running: list[str]
+    problems: list[str]
+
+    @property
+    def name(self) -> str:
+        """Its folder, from `outputs/` on where it lies there."""
+        return str(self.folder.relative_to(OUTPUTS) if self.folder.is_relative_to(OUTPUTS) else self.folder)
+
+
+def state(folder: Path) -> State | None:
+    """How a study stands; None for a folder that holds nothing of a study."""
+    try:
+        study = read_study(folder)
+        done, problems = list(study), study.problems
+    except InputError:
+        done, problems = [], []
+    failed = {path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
+              for path in sorted(folder.glob(".failed/*/error.txt")) if path.is_file()}
+    running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
+    return State(folder, done, failed, running, problems) if done or failed or running else None
+
+
+def studies(outputs: Path = OUTPUTS) -> list[State]:
+    """Every study below `outputs/`, one's own before those in `outputs/published/`."""
+    folders = [folder for root in (outputs, outputs / PUBLISHED.name) if root.is_dir()
+               for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
+               and folder != outputs / RERUN]
+    return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
+
+
+def default_study(outputs: Path = OUTPUTS) -> Path:
+    """The study that a notebook opens with: the one that `make study` wrote, else the published one like it."""
+    own = outputs / "demo"
+    return own if any(own.glob("*/record.json")) else outputs / PUBLISHED.name / "demo"
+NOT_RUNS = ("tables", "logs", "pictures")
+
+
+@dataclass(frozen=True, eq=False)
+class Study(Mapping):
+    """The finished runs of a study by run id: the 32 of the paper in its order, then any others by name."""
+
+    folder: Path
+    runs: dict[str, Run]
+    problems: list[str]  # a sentence for each folder that holds no finished run
+
+    def __getitem__(self, run_id: str) -> Run:
+        return self.runs[run_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+
+def read_study(folder: str | Path) -> Study:
+    """Reads the records of all finished runs in a study's folder.
+
+    Files, folders whose names start with "." and the folders in `NOT_RUNS` are passed over; what else
+    is not a finished run becomes a sentence in `problems`.
+
+    Raises:
+        InputError: if there is no such folder or no finished run in it.
+    """
+    folder = Path(folder)
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: there is no such study folder; write one with `python -m lib.study run`")
+    runs, problems = {}, []
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({reason(error)}); change its permissions") from error
+    for path in paths:
+        if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_RUNS:
+            try:
+                runs[path.name] = read_run(path)
+            except InputError as error:
+                problems.append(str(error))
+    if not runs:
+        raise InputError(f"{folder}: holds no finished run ({len(problems)} unfinished or unreadable); "
+                         "run the study with `python -m lib.study run`")
+    planned = [cell.run_id(loss) for cell in config.CELLS for loss in config.PAPER["loss"]]
+    order = [run_id for run_id in planned if run_id in runs]
+    order += [run_id for run_id in runs if run_id not in planned]
+    return Study(folder, {run_id: runs[run_id] for run_id in order}, problems)

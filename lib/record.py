@@ -1,0 +1,233 @@
+"""What a run leaves behind, written, read and checked here.
+
+A run's folder, named by its run id, holds `record.json` (written last: without it the run is not finished),
+`history.csv`, `per_image.csv`, `probabilities.npz` and the executed `train.ipynb`.
+"""
+
+import csv
+import io
+import json
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+import numpy as np
+
+from lib import InputError, reason
+from lib.config import NAMED, Cell
+
+FORMAT = 1
+RECORD_KEYS = {"run_id": str, "params": dict, "scores": dict, "epochs_run": int, "best_epoch": int,
+               "seconds": dict, "versions": dict, "seed": int, "data": dict, "key": str, "format": int}
+NUMBERS = ("epochs", "image_size", "batch_size", "patience", "learning_rate", "encoder_width", "fc_units", "synthetic_images",
+           "synthetic_share")  # parameters that are read as numbers where a record has them
+SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
+METRICS = (*SCORES, "epochs")
+SUPERSEDED = ".superseded"  # where a study keeps earlier runs
+MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # bytes of a text file, and of arrays unpacked, that are read
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its record, and its other files, read when first asked for.
+
+    Reading a file that is missing or damaged raises `InputError`.
+    """
+
+    folder: Path
+    record: dict
+
+    @property
+    def run_id(self) -> str:
+        """For example "bfcn32s-lfw-big-nohair-iou"."""
+        return self.record["run_id"]
+
+    @property
+    def cell(self) -> Cell:
+        """What was segmented with what; the same for the two losses."""
+        return Cell(*(self.record["params"][name] for name in NAMED[:4]))
+
+    @property
+    def loss(self) -> str:
+        """iou, bce or another loss of the study."""
+        return self.record["params"]["loss"]
+
+    @property
+    def tag(self) -> str:
+        """What tells the run apart from others of its cell and loss, for example "seed1"; else empty."""
+        return str(self.record["params"].get("tag", ""))
+
+    @property
+    def notebook(self) -> Path:
+        """The executed notebook."""
+        return self.folder / "train.ipynb"
+
+    def score(self, metric: str) -> float:
+        """accuracy, iou, iou_pooled or iou_soft on the test part, in [0, 1]; or epochs, those run."""
+        return float(self.record["epochs_run"] if metric == "epochs" else self.record["scores"][metric])
+
+    @cached_property
+    def history(self) -> dict[str, np.ndarray]:
+        """Column name -> (epochs,) float64, a value for each epoch (column `epoch`, from 1), NaN if empty."""
+        return _read_columns(self.folder / "history.csv", {"epoch": "float64"})
+
+    @cached_property
+    def per_image(self) -> dict[str, np.ndarray]:
+        """Scores of each test image, in the test part's order.
+
+        `id` (images,) str; `accuracy`, `iou` (thresholded at 0.5), `iou_soft` (equation 3), (images,) float64
+        in [0, 1]; `tp`, `fp`, `fn`, `tn`, (images,) int64 pixels.
+        """
+        path, shares, counts = self.folder / "per_image.csv", SCORES[:2] + SCORES[3:], ("tp", "fp", "fn", "tn")
+        columns = _read_columns(path, {"id": "str", **dict.fromkeys(shares, "float64"),
+                                       **dict.fromkeys(counts, "int64")})
+        if not len(columns["id"]):
+            raise _unreadable(path, ValueError("it has no images"))
+        for name in shares + counts:
+            if (columns[name] < 0).any() or name in shares and (columns[name] > 1).any():
+                raise _unreadable(path, ValueError(f"a value of its column {name} is out of range"))
+        return columns
+
+    def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions on the test part: ((images, height, width) uint8, 255 times P; (images,) str ids)."""
+        path = self.folder / "probabilities.npz"
+        probabilities, ids = read_arrays(path, "probabilities", "ids")
+        if (probabilities.dtype, probabilities.ndim, ids.dtype.kind, ids.shape) != (
+                np.uint8, 3, "U", probabilities.shape[:1]):
+            raise _unreadable(path, ValueError("it has no uint8 map with an id for each image"))
+        return probabilities, ids
+
+
+def set_aside(folder: Path) -> None:
+    """Moves what stands in a run's folder to `.superseded/<run_id>-<time>` beside it, so that nothing is lost."""
+    if os.path.lexists(folder):
+        kept = folder.parent / SUPERSEDED / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(folder, kept)
+
+
+def read_run(folder: Path) -> Run:
+    """Reads the record of one finished run. Raises InputError if the folder holds none."""
+    path = folder / "record.json"
+    if not os.path.isfile(path):  # where Path.is_file would raise, in a folder that cannot be entered
+        raise InputError(f"{folder}: has no record.json, so it is no finished run; `python -m lib.study run` "
+                         "completes it if it is a run of the study, else move it elsewhere")
+    try:
+        record = json.loads(_text(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+    wrong = _wrong_key(record)
+    if wrong:
+        raise InputError(f"{path}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
+                         "again with `python -m lib.study run`")
+    if record["format"] != FORMAT:
+        raise InputError(f"{path}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
+                         "the version that wrote it, or run it again")
+    if record["run_id"] != folder.name:
+        raise InputError(f"{path}: belongs to the run {record['run_id'][:150]!r}; rename its folder to that")
+    run = Run(folder, record)
+    expected = "-".join([run.cell.run_id(run.loss), *([run.tag] if run.tag else [])])
+    if run.run_id != expected:
+        raise InputError(f"{path}: has the parameters of {expected[:150]!r}; delete the folder "
+                         "and run it again with `python -m lib.study run`")
+    return run
+
+
+def _wrong_key(record: object) -> str | None:
+    """The first key of a record that is missing or has the wrong type, or None."""
+    if not isinstance(record, dict):
+        return "a mapping of keys"
+    wrong = [key for key, kind in RECORD_KEYS.items() if not isinstance(record.get(key), kind)]
+    if wrong:
+        return wrong[0]
+    parts = [("params", name, bool if name == "hair" else str) for name in NAMED]
+    parts += [("scores", name, (int, float)) for name in dict.fromkeys([*SCORES, *record["scores"]])]
+    parts += [("seconds", name, (int, float)) for name in record["seconds"]]
+    parts += [("data", "source", str), ("data", "note", (str, type(None))), ("data", "counts", dict),
+              ("data", "scaled", bool)]
+    wrong = [f"{key}.{name}"[:100] for key, name, kind in parts
+             if name not in record[key] or not isinstance(record[key][name], kind)]
+    wrong += [f"params.{name}"[:100] for name, value in record["params"].items()
+              if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)]
+    wrong += [f"data.{name}" for name, low in (("images", 1), ("positive_share", 0))
+              if name in record["data"] and not (_is_number(value := record["data"][name]) and value >= low)]
+    wrong += [f"scores.{name}" for name in SCORES if f"scores.{name}" not in wrong
+              and not 0 <= record["scores"][name] <= 1 and record["scores"][name] == record["scores"][name]]
+    wrong += [f"seconds.{name}" for name, value in record["seconds"].items() if f"seconds.{name}" not in wrong
+              and not 0 <= value < 1e12]
+    wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
+    wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
+    return wrong[0] if wrong else None
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+
+
+def _text(path: Path) -> str:
+    """Content of a text file. Raises OSError or ValueError, also for what is no file or too large to be a run's."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # to open a pipe would wait for ever
+    if path.stat().st_size > MAX_TEXT:
+        raise ValueError(f"it has more than {MAX_TEXT:,} bytes")
+    return path.read_text(encoding="utf-8")
+
+
+def _read_columns(path: Path, dtypes: dict[str, str]) -> dict[str, np.ndarray]:
+    """Columns of a CSV file with a header: those in `dtypes` are required, others float64 (empty: NaN)."""
+    try:
+        header, *rows = csv.reader(io.StringIO(_text(path), newline=""))
+        missing = [name for name in dtypes if name not in header]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]}")
+        if max((len(value) for row in rows for value in row), default=0) > 300:
+            raise ValueError("a value of it has more than 300 characters")
+        columns = zip(*rows, strict=True) if rows else [()] * len(header)
+        return {name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
+                for name, values in zip(header, columns, strict=True)}
+    except (OSError, ValueError, OverflowError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
+    """Arrays of a .npz file by name, never pickled objects. Raises InputError if one cannot be read."""
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        with ZipFile(path) as archive:
+            members = archive.infolist()
+        if sum(member.file_size for member in members) > MAX_ARRAYS:
+            raise ValueError(f"it unpacks to more than {MAX_ARRAYS:,} bytes")
+        if any(member.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for member in members):
+            raise ValueError("it is packed with another method than deflate")
+        with np.load(path, allow_pickle=False) as arrays:
+            return [np.asarray(arrays[name]) for name in names]
+    except Exception as error:  # foreign bytes: zipfile's and numpy's readers raise a dozen types
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: cannot be read ({reason(error)}); delete the run's folder and run it again with "
+                      "`python -m lib.study run`")
+
+
+def claim(folder: Path) -> None:
+    """Makes `folder` and checks that files can be written there. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder or change "
+                         "its permissions") from error
+
+
+def _write_csv(path, columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(np.asarray(column).tolist() for column in columns.values())))

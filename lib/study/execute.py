@@ -1,0 +1,244 @@
+"""Executes the notebook of one run with papermill in a kernel process of its own and files what it wrote."""
+
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lib import InputError
+from lib.config import NOTEBOOK, Config
+from lib.record import set_aside
+
+# glibc hands freed memory back to the system and every training step asks for it again: the page faults took a
+# fifth of the processor time, and more where memory is virtual. Kept, it is only used again.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
+BACKENDS = ("tensorflow", "jax", "torch")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a disk that takes no more
+FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
+
+
+def cores() -> int:
+    """Processor cores that this process may use, a container's quota respected."""
+    from dask.system import cpu_count
+    return cpu_count()
+
+
+def gpus() -> list[str]:
+    """Names that CUDA_VISIBLE_DEVICES takes for the GPUs this process may use; none without an NVIDIA driver."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name and name != "-1"]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return [str(index) for index, line in enumerate(listing.splitlines()) if line.startswith("GPU ")]
+
+
+@contextlib.contextmanager
+def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5) -> Iterator[str | None]:
+    """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without.
+
+    Raises InputError if the lock files cannot be written.
+    """
+    folder = folder or Path(tempfile.gettempdir()) / f"iou-loss-study-gpus-{os.getuid() if os.name == 'posix' else 0}"
+    while names:
+        for name in names:
+            lock = FileLock(folder / f"{name}.lock")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            except OSError as error:
+                raise InputError(f"the folder {folder}, which tells which GPUs are taken, cannot be written "
+                                 f"({error.strerror}): move it away or set TMPDIR") from error
+            try:
+                yield name
+            finally:
+                lock.release()
+            return
+        time.sleep(poll)
+    yield None
+
+
+def kernel_manager(environment: dict[str, str], log: Path) -> type:
+    """A Jupyter kernel manager whose kernel gets these environment variables.
+
+    What its libraries print past Python, TensorFlow's messages above all, goes to the file `log`, not into cells.
+    """
+    from jupyter_client.manager import AsyncKernelManager
+
+    from lib.study.kernels import ForkProvisioner
+
+    class LoggingKernelManager(AsyncKernelManager):
+        async def start_kernel(self, **options):
+            with open(log, "ab") as file:
+                options["extra_arguments"] = [*options.get("extra_arguments", ()),
+                                              "--IPKernelApp.capture_fd_output=False"]
+                self.provisioner = self.provisioner or ForkProvisioner(
+                    kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
+                await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
+
+    return LoggingKernelManager
+
+
+def execute_notebook(notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path,
+                     timeout: float | None = None) -> None:
+    """Executes one notebook with papermill in a kernel of its own.
+
+    Kernels that start at once collide on TCP ports, so this one listens on sockets in a folder of its own.
+
+    Args:
+        timeout: seconds that a cell may take; the kernel of one that takes longer is ended.
+    Raises:
+        papermill.PapermillExecutionError: a cell raised.
+        nbclient.exceptions.CellTimeoutError: a cell took too long. Others where the kernel died or did not start.
+    """
+    import papermill
+    from traitlets.config import Config as Traits
+
+    with tempfile.TemporaryDirectory(prefix="iou-") as sockets:
+        check_socket(sockets)
+        transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
+        paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))  # papermill formats them
+        papermill.execute_notebook(
+            *paths, parameters, progress_bar=False, start_timeout=300,
+            execution_timeout=timeout,
+            kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
+
+
+def check_socket(folder: str) -> None:
+    """Raises InputError where a path is too long for the sockets of a kernel: the system takes 103 bytes or more."""
+    if os.name == "posix" and len(os.fsencode(f"{folder}/kernel-5")) > 102:
+        raise InputError(f"TMPDIR: {folder} is too long a path for the kernels' sockets; set TMPDIR to a folder whose path is "
+                         "shorter than 80 characters")
+
+
+def check_machine() -> None:
+    """Raises InputError where no kernel could work on this machine: temporary folder, Keras' backend."""
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and (backend not in BACKENDS or not importlib.util.find_spec(backend)):
+        raise InputError(f"KERAS_BACKEND: {backend!r} cannot be used here; set it to one that is installed of "
+                         f"{', '.join(BACKENDS)}, or leave it out")
+    check_socket(os.path.join(tempfile.gettempdir(), "iou-12345678"))
+
+
+@contextlib.contextmanager
+def locked(study: Path) -> Iterator[None]:
+    """Holds a study's folder, which is made, until the block ends. Raises InputError if another process does."""
+    try:
+        study.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(study / ".lock")
+        lock.acquire(timeout=1)  # a `status` holds it for a moment
+    except Timeout as error:
+        raise InputError(f"--out: another `run` is at work on {study}; wait for it or choose another folder") from error
+    except OSError as error:
+        raise InputError(f"--out: {study} cannot be written ({error.strerror}); choose another folder") from error
+    with lock:
+        yield
+
+
+def execute(config: Config, study: Path, threads: int, timeout: float | None = None, replaced: str = "") -> dict:
+    """Executes the training notebook for one configuration and files what it wrote under `<study>/<run_id>/`.
+
+    Everything is written under `<study>/.running/` first and moved in one step when the notebook has ended well,
+    so a run's folder is whole or absent. An earlier run in its place is kept under `.superseded/`. A notebook that
+    fails is kept under `.failed/<run_id>/` with its executed cells.
+
+    Args:
+        threads: of its training; 0 for as many as this process may use cores.
+        timeout: minutes that a cell of the notebook, so above all the training, may take.
+        replaced: `fingerprint` of the run in its place that this one shall replace. If another one stands there, it
+            was filed since by a worker that was lost before it could say so: it stays, and nothing is repeated.
+    Returns:
+        {"run_id", "seconds", "error"}: `error` is None or one line, the cell's number in it.
+    """
+    from nbclient.exceptions import CellTimeoutError
+    from papermill import PapermillExecutionError
+
+    start = time.time()
+    run_id = config.run_id
+    if fingerprint(study / run_id) not in ("", replaced):
+        return {"run_id": run_id, "seconds": 0.0, "error": None}
+    workspace = study / RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}"
+    folder = workspace / run_id
+    try:
+        folder.mkdir(parents=True)
+    except OSError as failure:
+        return {"run_id": run_id, "seconds": time.time() - start, "error": unwritable(study, failure)}
+    threads = threads or cores()
+    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
+                   "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
+    error = None
+    try:
+        with claimed_gpu(gpus()) as gpu:
+            execute_notebook(NOTEBOOK, folder / NOTEBOOK.name, {**asdict(config), "out_dir": str(workspace)},
+                             environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log",
+                             math.ceil(60 * timeout) if timeout else None)
+    except PapermillExecutionError as failure:
+        error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
+        if f"[Errno {errno.ENOSPC}]" in error:
+            error += "; make room, then type the same command again"
+    except CellTimeoutError:
+        error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
+    except InputError as failure:
+        error = _one_line(failure)
+    except Exception as failure:  # a kernel that died or did not start: the study goes on
+        error = (unwritable(study, failure) if getattr(failure, "errno", None) in FULL else
+                 f"{type(failure).__name__}: {_one_line(failure)}")
+    if error is None and not (folder / "record.json").is_file():
+        error = "the notebook ended without a record"
+    try:
+        file_away(folder, study, replaced, error)
+    except OSError as failure:
+        error = error or unwritable(study, failure)
+    shutil.rmtree(workspace, ignore_errors=True)
+    return {"run_id": run_id, "seconds": time.time() - start, "error": error}
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of the record in a run's folder; empty where there is none."""
+    try:
+        return hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def file_away(folder: Path, study: Path, replaced: str, error: str | None) -> None:
+    """Moves a run's folder, named by its run id, to its place in the study, or to `.failed/` with its error.
+
+    What was there goes to `.superseded/`, except an earlier failure; `replaced` as in `execute`. Raises OSError.
+    """
+    target = study / (FAILED if error else "") / folder.name
+    if error:
+        shutil.rmtree(target, ignore_errors=True)
+        (folder / "error.txt").write_text(error + "\n", encoding="utf-8")
+    elif fingerprint(target) in ("", replaced):
+        set_aside(target)
+    else:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, target)
+    if not error:
+        shutil.rmtree(study / FAILED / target.name, ignore_errors=True)
+
+
+def unwritable(study: Path, failure: OSError) -> str:
+    """The sentence about a study's folder that cannot be written."""
+    return (f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then type the same "
+            "command again")
+
+
+def _one_line(text):
+    return " ".join(str(text).split())[:500]

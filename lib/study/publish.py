@@ -1,0 +1,118 @@
+"""Makes of a study what can be passed on: records, scores, tables and, of synthetic faces alone, masks and pictures."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from lib import InputError, outputs
+from lib.analysis import conditions, paper, sentences
+from lib.analysis.predictions import _loaded
+from lib.config import resolve
+from lib.outputs import PICTURES, Study
+from lib.record import Run
+
+
+def publish_pictures(run: Run, study: Path) -> Path:
+    """Writes images and labels of the run's test part into `study`, so that it can be looked at without the data.
+
+    Raises:
+        InputError: for pictures of real people, which must not be passed on, and as `test_pictures`.
+    """
+    config = resolve(run.record["params"])
+    if config.data != "synthetic":
+        raise InputError(f"{run.run_id}: its pictures show real people; only synthetic faces can be published")
+    images, labels, ids, digest = _loaded(config)
+    path = study / PICTURES / f"{config.dataset}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, images=images, labels=labels, ids=np.array(ids), digest=digest)
+    return path
+
+FILES = ("history.csv", "per_image.csv")
+README = """# {name}
+
+{text}
+
+Written by `python -m lib.study publish`. Each run's folder has its `record.json` (parameters, seed, versions, scores,
+key), `history.csv` and `per_image.csv`; `tables/` and `summary.png` are those of the report. {kept}
+"""
+
+
+def publish(study: Path, target: Path) -> str:
+    """Writes the publishable part of a study into the new folder `target`, whole or not at all.
+
+    Predicted masks and pictures go along where the faces are synthetic and the study is the paper's 32 runs; of real
+    people neither does, and where their data lay is left out of the records.
+
+    Returns:
+        A sentence with the folder and its size.
+    Raises:
+        InputError: no such study, no report of it yet, a target that exists or cannot be written.
+    """
+    contents = outputs.read_study(study)
+    if not (study / "tables").is_dir():
+        raise InputError(f"{study}: has no tables yet; write them with `python -m lib.study report --out {study}`")
+    if target.exists():
+        raise InputError(f"--to: {target} exists and is kept; give a new folder, or remove it first")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".publish-") as folder:
+            made = Path(folder) / target.name
+            made.mkdir()
+            _write(contents, made)
+            os.replace(made, target)
+    except OSError as error:
+        raise InputError(f"--to: {target} cannot be written ({error.strerror or error}); choose another folder") from error
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    return f"{target}: {len(contents)} runs, {size / 1e6:.1f} MB"
+
+
+def _write(study: Study, folder: Path):
+    drawn = not conditions.is_beyond(study) and any(map(_is_synthetic, study.values()))
+    for run in study.values():
+        (folder / run.run_id).mkdir()
+        (folder / run.run_id / "record.json").write_text(json.dumps(_without_place(run), indent=1) + "\n",
+                                                         encoding="utf-8")
+        for file in FILES + (("probabilities.npz",) if drawn and _is_synthetic(run) else ()):
+            _refuse_link(run.folder / file)
+            if not (run.folder / file).is_file():
+                raise InputError(f"{run.folder / file}: is missing; run it again with `python -m lib.study run`")
+            shutil.copyfile(run.folder / file, folder / run.run_id / file)
+    for dataset in paper.DATASETS if drawn else ():
+        run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)
+        if run:
+            publish_pictures(run, folder)
+    for path in [*(study.folder / "tables").rglob("*"), study.folder / "tables", study.folder / "summary.png"]:
+        _refuse_link(path)
+    shutil.copytree(study.folder / "tables", folder / "tables")
+    if (study.folder / "summary.png").is_file():
+        shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
+    kept = ("`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
+            if drawn and all(map(_is_synthetic, study.values())) else
+            "The predicted masks and the pictures are not published" + (
+                "." if all(map(_is_synthetic, study.values())) else ": they show real people."))
+    if conditions.is_beyond(study):
+        text = [f"{len(study)} runs beyond the paper's, read by `notebooks/beyond.ipynb`.", sentences.provenance(study)]
+    else:
+        text = [sentences.headline(study), sentences.comparison(study, "iou"), sentences.comparison(study, "iou_soft"),
+                sentences.provenance(study), sentences.completeness(study)]
+    text = "\n\n".join(text)
+    (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
+
+
+def _refuse_link(path: Path):
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; put the file itself there")
+
+
+def _is_synthetic(run: Run) -> bool:
+    return run.record["params"].get("data") == "synthetic"
+
+
+def _without_place(run: Run) -> dict:
+    """The record without the folder that its data lay in; their names and digest stay."""
+    params = run.record["params"] if _is_synthetic(run) else run.record["params"] | {"data": ""}
+    return run.record | {"params": params}

@@ -1,0 +1,1 @@
+"""What people look at: figures, pictures, the inspector, the front page."""

@@ -1,0 +1,1 @@
+"""Small encoders that come with the project, and `pretrain`, which makes them."""

@@ -1,0 +1,109 @@
+"""lib/inspection.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
+
+import json
+
+import numpy as np
+import pytest
+from made_up_study import write_paper_study, write_run
+
+from lib import InputError, config, metrics, outputs
+from lib.analysis import paper, predictions
+from lib.analysis.predictions import Evaluation
+from lib.study import publish
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    """Three images of random pixels, the second with an empty label, the third with no positive pixel at all."""
+    random = np.random.default_rng(0)
+    probabilities = random.integers(0, 256, (3, 16, 16)).astype("uint8")
+    masks = (random.random((3, 16, 16)) < 0.3).astype("uint8")
+    masks[1:] = 0
+    probabilities[2] = 0
+    return Evaluation(None, masks, probabilities)
+
+
+@pytest.mark.parametrize("k", [0, 1, 100, 127, 254, 255])
+def test_curves_are_the_metrics_at_each_threshold(evaluation, k):
+    iou, accuracy = evaluation.curves
+    counts = metrics.confusion(evaluation.masks, evaluation.probabilities > k)
+    np.testing.assert_allclose(iou[:, k], counts.iou, rtol=1e-6)
+    np.testing.assert_allclose(accuracy[:, k], counts.accuracy, rtol=1e-6)
+
+
+def test_empty_labels(evaluation):
+    iou, _ = evaluation.curves
+    assert (iou[2] == 1).all()  # nothing there, nothing found
+    assert iou[1, 0] == 0 and iou[1, 255] == 1
+
+
+def test_the_level_of_one_half_is_that_of_the_records(evaluation):
+    probabilities = np.random.default_rng(1).random((3, 16, 16))
+    quantised = Evaluation(None, evaluation.masks, metrics.quantise(probabilities))
+    np.testing.assert_allclose(quantised.curves[0][:, 127],
+                               metrics.confusion(evaluation.masks, probabilities > 0.5).iou, rtol=1e-6)
+
+
+def test_maps_of_other_images_are_refused(tmp_path):
+    write_run(tmp_path, config.CELLS[0], "iou")
+    run = outputs.read_study(tmp_path)[config.CELLS[0].run_id("iou")]
+    assert predictions.evaluate(run, np.zeros((2, 2, 2), "uint8")).probabilities.shape == (2, 2, 2)
+    with pytest.raises(InputError, match="its maps are not those of the test part"):
+        predictions.evaluate(run, np.zeros((3, 2, 2), "uint8"))
+
+
+def test_runs_compare_that_saw_the_same_images_and_labels(tmp_path):
+    write_paper_study(tmp_path)
+    study = outputs.read_study(tmp_path)
+    run = study["bfcn32s-lfw-big-nohair-iou"]
+    others = [other.run_id for other in predictions.comparable(study, run)]
+    assert others[0] == "bfcn32s-lfw-big-nohair-bce" and len(others) == 7
+    assert all("-lfw-" in other and "-nohair-" in other for other in others)
+
+
+def test_the_largest_disagreement_is_found(tmp_path):
+    for cell in config.CELLS[:2]:
+        for loss in paper.LOSSES:
+            write_run(tmp_path, cell, loss)
+    table = tmp_path / config.CELLS[1].run_id("bce") / "per_image.csv"
+    table.write_text(table.read_text().replace("Bob_0001,0.75,0.6", "Bob_0001,0.75,0.1"))
+    first, second, image = predictions.largest_disagreement(outputs.read_study(tmp_path))
+    assert (first.run_id, second.run_id, image) == (*map(config.CELLS[1].run_id, paper.LOSSES), "Bob_0001")
+
+
+def test_no_pair_no_disagreement(tmp_path):
+    write_run(tmp_path, config.CELLS[0], "iou")
+    with pytest.raises(InputError, match="no pair of IoU loss and BCE loss is finished"):
+        predictions.largest_disagreement(outputs.read_study(tmp_path))
+
+
+def test_studies_are_found_with_their_states(tmp_path):
+    write_run(tmp_path / "published" / "demo", config.CELLS[0], "iou")
+    write_run(tmp_path / "mine", config.CELLS[0], "iou")
+    (tmp_path / "mine" / "half-written").mkdir()
+    (tmp_path / "mine" / ".failed" / "bfcn32s-lfw-big-hair-bce").mkdir(parents=True)
+    (tmp_path / "mine" / ".failed" / "bfcn32s-lfw-big-hair-bce" / "error.txt").write_text("cell 7: no luck\n")
+    (tmp_path / "mine" / ".running" / "bfcn32s-lfw-big-nohair-iou-12ab34cd").mkdir(parents=True)
+    for nothing in ("cache", "bench", ".hidden"):
+        (tmp_path / nothing).mkdir()
+    write_run(tmp_path / "rerun", config.CELLS[0], "iou")  # what `rerun` wrote is no study
+    mine, published = outputs.studies(tmp_path)
+    assert (mine.folder, published.folder) == (tmp_path / "mine", tmp_path / "published" / "demo")
+    assert mine.done == [config.CELLS[0].run_id("iou")] == published.done
+    assert mine.failed == {"bfcn32s-lfw-big-hair-bce": "cell 7: no luck"}
+    assert mine.running == ["bfcn32s-lfw-big-nohair-iou"]
+    assert len(mine.problems) == 1 and "half-written" in mine.problems[0]
+    assert outputs.default_study(tmp_path) == tmp_path / "published" / "demo"
+    write_run(tmp_path / "demo", config.CELLS[0], "iou")
+    assert outputs.default_study(tmp_path) == tmp_path / "demo"
+
+
+def test_pictures_of_people_are_not_published(tmp_path):
+    write_run(tmp_path, config.CELLS[0], "iou")
+    path = tmp_path / config.CELLS[0].run_id("iou") / "record.json"
+    record = json.loads(path.read_text())
+    record["params"] |= {"image_size": 32, "data": "data"}
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="show real people"):
+        publish.publish_pictures(outputs.read_study(tmp_path)[record["run_id"]], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,288 @@
+"""Two reports, of a whole made-up study with the paper's scores and of one with three runs; the notebook."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from itertools import product
+
+import nbformat
+import numpy as np
+import pytest
+from made_up_study import PER_IMAGE, SCORES, write_paper_study, write_run
+
+from lib import InputError, config, data
+from lib.analysis import paper, predictions, sentences, tables
+from lib.analysis.pairs import usable
+from lib.outputs import read_study
+from lib.study import report
+from lib.view import report_masks
+
+HAIR, SMALL = config.CELLS[:2]
+
+
+def add_pictures(study):
+    """Gives the example pair the test part of a synthetic data set, and predictions that are its labels."""
+    arguments = {"root": "synthetic", "synthetic_images": 30}
+    dataset = data.load("lfw", 32, **arguments)
+    test = data.split(30, "lfw", "big").test
+    labels = data.binary_masks(dataset.labels[test], False)
+    for loss in paper.LOSSES:
+        folder = study / sentences.EXAMPLE.run_id(loss)
+        record = json.loads((folder / "record.json").read_text())
+        record["params"] |= {"data": "synthetic", "synthetic_images": 30, "image_size": 32}
+        record["data"]["digest"] = dataset.digest
+        (folder / "record.json").write_text(json.dumps(record))
+        np.savez_compressed(folder / "probabilities.npz", probabilities=labels * np.uint8(255),
+                            ids=dataset.ids[test])
+        with open(folder / "per_image.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, PER_IMAGE[0])
+            writer.writeheader()
+            writer.writerows(PER_IMAGE[0] | {"id": name} for name in dataset.ids[test])
+    return labels
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """(folder, message, labels) of the report of all 32 runs."""
+    study = tmp_path_factory.mktemp("whole")
+    write_paper_study(study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IOU_STUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        labels = add_pictures(study)
+        yield study, report.write(study), labels
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    """The folder of a study of three runs without a pair, and an unreadable one, with its report."""
+    study = tmp_path_factory.mktemp("partial")
+    for cell in config.CELLS[:3]:
+        write_run(study, cell, "iou")
+    (study / "broken").mkdir()
+    report.write(study)
+    return study
+
+
+def outputs(folder):
+    """All text that the executed notebook put out."""
+    notebook = nbformat.read(folder / "analysis.ipynb", 4)
+    return "\n".join(str(dict(o.get("data", {})) | {"text": o.get("text")}) for c in notebook.cells
+                     if c.cell_type == "code" for o in c.outputs)
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("# ")))
+
+
+def test_message_names_what_was_written(whole):
+    study, message, _ = whole
+    assert str(study / "report.html") in message and "table-3.csv" in message
+    assert sorted(path.name for path in study.iterdir() if not path.name.startswith(("bfcn", "fcres"))) == [
+        "analysis.ipynb", "report.html", "summary.png", "tables"]
+
+
+def test_statistics_of_the_papers_scores_are_the_papers(whole):
+    rows = {(row["from"], row["metric"]): row for row in read_csv(whole[0] / "tables" / "statistics.csv")}
+    for source in ("this study", "paper"):
+        for metric, t, p in (("accuracy", 0.652, 0.524), ("IoU", 4.445, 4.73e-4), ("epochs", -1.182, 0.256)):
+            row = rows[source, metric]
+            assert float(row["t"]) == pytest.approx(t, abs=5e-4)
+            assert float(row["p"]) == pytest.approx(p, rel=2e-3)
+        assert (rows[source, "IoU"]["better: L_IoU"], rows[source, "accuracy"]["ties"]) == ("15", "1")
+        assert float(rows[source, "IoU"]["error reduction"]) == pytest.approx(0.175, abs=5e-4)
+
+
+def test_every_table_parses(whole):
+    sizes = {path.name: len(read_csv(path)) for path in (whole[0] / "tables").iterdir()}
+    assert sizes == {"table-3.csv": 4, "table-4.csv": 4, "table-5.csv": 4, "table-6.csv": 4,
+                     "statistics.csv": 7, "statistics-paper.csv": 3, "subsets.csv": 9, "bounds.csv": 32,
+                     "bounds-paper.csv": 16, "runs.csv": 32}
+    run = read_csv(whole[0] / "tables" / "runs.csv")[0]
+    assert (run["run"], run["iou"], run["epochs run"], run["best epoch"], run["seconds"], run["seed"]) == (
+        "bfcn32s-lfw-big-hair-iou", "0.921", "91", "2", "1.5", "7")
+
+
+def test_answer_of_the_whole_study(whole):
+    text = outputs(whole[0])
+    assert "By IoU at threshold 0.5: yes; by IoU′ (no threshold): yes." in text
+    assert "t = 4.44, p = 0.00047; IoU loss is better in 15 and BCE in 1 of 16 cells" in text
+    assert "32 of 32 runs are finished" in text and "Missing" not in text
+    assert "cannot be shown" not in text  # the example's picture was found
+
+
+def test_page_needs_no_network(whole):
+    page = (whole[0] / "report.html").read_text(encoding="utf-8")
+    assert f"<title>IoU loss against BCE: {whole[0].name}</title>" in page
+    assert not re.search(r"<script|<link|@import|url\(|(src|href)=[\"'](https?:)?//", page)
+    assert page.count('src="data:image/png;base64,') >= 10
+    assert "No description" not in page  # every figure has an alternative text
+    assert "results.read_study" not in page  # no code
+
+
+def test_report_of_three_runs_says_what_is_missing(partial):
+    text = outputs(partial)
+    assert "too few pairs of runs to tell" in text and sentences.NO_PAIR in text
+    assert "3 of 32 runs are finished" in text and "`fcresnet-helen-small-nohair-bce`" in text
+    assert "broken: has no record.json" in text
+    assert "No finished run on LFW with hair" not in text
+    assert len(read_csv(partial / "tables" / "runs.csv")) == 3
+
+
+def test_source_notebook_is_short_and_has_no_outputs():
+    notebook = nbformat.read(report.NOTEBOOKS / "analysis.ipynb", 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 30 and not cell.outputs and cell.execution_count is None
+    tagged = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    assert len(tagged) == 1 and tagged[0].startswith("study_dir: str = ")
+
+
+def test_several_seeds_are_compared_over_seeds_and_cells(tmp_path):
+    for cell, loss, seed in product(config.CELLS[:2], paper.LOSSES, (1, 0)):
+        write_run(tmp_path, cell, loss)
+        folder, tag = tmp_path / cell.run_id(loss), f"seed{seed}" if seed else ""
+        record = json.loads((folder / "record.json").read_text()) | {"seed": seed, "run_id": f"{folder.name}-{tag}".rstrip("-")}
+        record["params"] |= {"seed": seed, "tag": tag}
+        (folder / "record.json").write_text(json.dumps(record))
+        iou = {"iou": (0.6, 0.8), "bce": (0.5, 0.5)}[loss][seed]
+        table = (folder / "per_image.csv").read_text()
+        (folder / "per_image.csv").write_text(re.sub(r"(_0001,0.75),[0-9.]+", rf"\1,{iou}", table))
+        folder.rename(tmp_path / record["run_id"])
+    report._execute(tmp_path, tmp_path / "analysis.ipynb")
+    cells = json.loads((tmp_path / "analysis.ipynb").read_text())["cells"]
+    table, = ("".join(output["data"]["text/html"]) for cell in cells for output in cell.get("outputs", ())
+              if "IoU loss against BCE, by score" in str(output.get("data", {}).get("text/html")))
+    row = re.sub("<[^>]+>", " ", table[table.index("IoU at 0.5"):]).split()
+    assert row[3:6] == ["2", "4", "0.200"]  # cells, pairs of runs, the mean of 0.1 and 0.3
+
+
+def test_a_kernel_that_dies_leaves_the_report_as_it_was(tmp_path, monkeypatch):
+    write_run(tmp_path, HAIR, "iou")
+    def die(*_):
+        raise RuntimeError("Kernel died")
+    monkeypatch.setattr(report.batch, "execute_notebook", die)
+    with pytest.raises(InputError, match=r"analysis.ipynb was not executed to its end \(RuntimeError: Kernel died\).* again"):
+        report.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [HAIR.run_id("iou")]
+
+
+def test_missing_study_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="no such study folder"):
+        report.write(tmp_path / "nowhere")
+
+
+def test_notebook_on_a_missing_study_fails_with_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="no such study folder"):
+        report._execute(tmp_path / "nowhere", tmp_path / "analysis.ipynb")
+    errors = [output for cell in nbformat.read(tmp_path / "analysis.ipynb", 4).cells if cell.cell_type == "code"
+              for output in cell.outputs if output.output_type == "error"]
+    assert len(errors) == 1 and errors[0].traceback == [f"InputError: {errors[0].evalue}"]
+
+
+def test_driver_does_not_import_keras():
+    code = "import sys, lib.report; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def study_of(folder, *scores):
+    """A study with a cell for each (IoU loss, BCE) pair of IoU scores and pair of IoU' scores."""
+    for cell, (iou, soft) in zip(config.CELLS, scores):
+        for i, loss in enumerate(paper.LOSSES):
+            write_run(folder, cell, loss, scores=SCORES | {"iou": iou[i], "iou_soft": soft[i]})
+    return read_study(folder)
+
+
+@pytest.mark.parametrize(("pairs", "word", "words"), [
+    ([(0.9, 0.8), (0.8, 0.71)], "yes", "is higher by 0.095"),
+    ([(0.8, 0.9), (0.71, 0.8)], "no, BCE was better", "is lower by 0.095"),
+    ([(0.8, 0.9), (0.9, 0.8)], "no clear difference", "no clear difference (mean +0.000)"),
+    ([(0.8, 0.9)], "too few pairs of runs to tell", "a single pair, IoU loss minus BCE is -0.100"),
+])
+def test_words_for_either_sign(tmp_path, pairs, word, words):
+    study = study_of(tmp_path, *((pair, pair) for pair in pairs))
+    assert sentences.headline(study) == (f"**Did IoU loss beat BCE here? By IoU at threshold 0.5: {word}; "
+                                        f"by IoU′ (no threshold): {word}.**")
+    assert words in sentences.comparison(study, "iou")
+
+
+@pytest.mark.parametrize(("iou", "soft", "words"), [
+    ((0.90, 0.88), (0.88, 0.80), "**75 % of it vanishes"),  # 0.02 of 0.08 is left
+    ((0.88, 0.90), (0.88, 0.80), "**all of it vanishes"),
+    ((0.90, 0.80), (0.88, 0.80), "does not make it smaller"),
+    ((0.88, 0.90), (0.78, 0.80), "no deficit to explain"),
+])
+def test_effect_of_the_threshold(tmp_path, iou, soft, words):
+    assert words in sentences.threshold_effect(study_of(tmp_path, (iou, soft)))
+
+
+def test_a_score_that_is_no_number_is_left_out(tmp_path):
+    study = study_of(tmp_path, ((0.9, 0.8), (float("nan"), 0.8)), ((0.8, 0.6), (0.8, 0.7)))
+    assert usable(study, "iou_soft")[0] == [SMALL]
+    assert usable(study, "iou")[0] == [HAIR, SMALL]
+    assert "the means of 1 of 16 cells" in sentences.threshold_effect(study)
+
+
+def test_parts_of_the_study(tmp_path):
+    table = tables.subsets_table(study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)), ((0.8, 0.6), (0.8, 0.6))))
+    rows = {row[0]: row for row in table.rows}
+    assert rows["all"][1:5] == [2, pytest.approx(0.85), pytest.approx(0.7), pytest.approx(0.15)]
+    assert rows["big"][1:5] == [1, 0.9, 0.8, pytest.approx(0.1)]
+    assert rows["FCResNet"][1:7] == [0, None, None, None, None, None]
+    published = [0.015, 0.030, 0.044, 0.035, 0.039, 0.041, 0.028, 0.034]  # Tables 3 and 4
+    assert rows["BFCN-32s"][9] == pytest.approx(np.mean(published))
+    assert "+0.100 (n = 1) and +0.200 (n = 1): the same loss" in sentences.contrast(table, "big", "small")
+    assert "cannot be compared yet" in sentences.contrast(table, "BFCN-32s", "FCResNet")
+
+
+def test_pictures_are_those_that_the_run_saw(whole):
+    study, _, labels = whole
+    run = read_study(study)[sentences.EXAMPLE.run_id("iou")]
+    images, masks = predictions.test_pictures(run)
+    assert images.shape == (*labels.shape, 3) and images.dtype == "uint8"
+    np.testing.assert_array_equal(masks, labels)
+    run.record["data"]["digest"] = "another"
+    with pytest.raises(InputError, match="now gives other pictures"):
+        predictions.test_pictures(run)
+
+
+def test_the_report_has_masks_of_every_pair(whole):
+    study, *_ = whole
+    page = (study / "report.html").read_text()
+    masks = page[page.index('<section class="masks"'):]
+    assert masks.count("<details") == 16 and masks.count("<details open") == 1
+    assert masks.count("cannot be shown") == 15 and masks.count('src="data:image/png;base64,') == 4
+    assert "largest disagreement: " in masks and "0.500 after IoU loss, 0.500 after BCE loss" in masks
+
+
+def test_masks_shown_are_worst_median_best_and_most_disputed():
+    chosen = report_masks.choose(np.array([0.5, 0.9, 0.2, 0.8]), np.array([0.6, 0.1, 0.3, 0.9]))
+    assert chosen == {"worst": 1, "median": 2, "best": 3, "largest disagreement": 1}
+
+
+def test_example_is_the_median_and_copes_without_pictures(tmp_path):
+    study = study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)))
+    found, chosen, note = predictions.example_pictures(*(study[HAIR.run_id(loss)] for loss in paper.LOSSES))
+    assert found is None and chosen == 0 and "cannot be shown" in note and "Ann_0001" in note
+
+
+def test_a_collapsed_run_is_told(tmp_path):
+    write_run(tmp_path, HAIR, "iou")
+    write_run(tmp_path, HAIR, "bce")
+    table = tmp_path / HAIR.run_id("iou") / "per_image.csv"
+    table.write_text("id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n")
+    text = sentences.completeness(read_study(tmp_path))
+    assert f"**`{HAIR.run_id('iou')}` calls every pixel of every test image positive**" in text
+    assert text.count("collapsed") == 1
+
+
+def test_runs_that_met_the_limit_of_epochs_are_told(tmp_path):
+    cell = config.CELLS[0]
+    for loss, epochs_run in (("iou", 9), ("bce", 10)):
+        write_run(tmp_path, cell, loss, epochs_run=epochs_run)
+        path = tmp_path / cell.run_id(loss) / "record.json"
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"params": record["params"] | {"epochs": 10}}))
+    assert "1 of 2 runs stopped at the limit of epochs" in sentences.completeness(read_study(tmp_path))

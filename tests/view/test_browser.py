@@ -1,0 +1,252 @@
+"""JupyterLab in a real browser, opened as `make lab` does: front page and inspector on the published study."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from lab import CHROMIUM, run_notebook, running
+from playwright.sync_api import expect, sync_playwright
+
+from lib import PROJECT, outputs
+from lib.analysis import pairs, predictions
+
+STUDY = PROJECT / "outputs" / "published" / "demo"
+LESSONS = sorted(path.stem for path in (PROJECT / "notebooks" / "lessons").glob("*.ipynb"))
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `make browser` installs it on Debian")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("lab"), "published/demo") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """A page of the browser; `page.problems` gathers what its console calls an error."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.problems = []
+        page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def inspector(page, lab):
+    run_notebook(page, lab("inspect.ipynb"))
+    inspector = page.locator(".iou-inspector")
+    expect(inspector).to_have_attribute("data-painted", re.compile("127"))
+    inspector.evaluate("element => element.scrollIntoView()")
+    return inspector
+
+
+def shown(inspector):
+    """(image id, level k of the threshold) of what is painted."""
+    return tuple(json.loads(inspector.get_attribute("data-painted")))
+
+
+def expect_shown(inspector, image=".*", k="[0-9]+"):
+    expect(inspector).to_have_attribute("data-painted", re.compile(rf'^\["{image}",{k}\]$'))
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Masks and probabilities of the pair that the inspector opens with, by image id: (mask, (P, P))."""
+    _, iou, bce = pairs.pairs(outputs.read_study(STUDY))[0]
+    _, masks = predictions.test_pictures(iou)
+    maps = zip(masks, iou.probabilities()[0], bce.probabilities()[0])
+    return {name: (mask > 0, both) for name, (mask, *both) in zip(iou.per_image["id"].tolist(), maps)}
+
+
+def counts(mask, probability, k):
+    predicted = probability > k
+    return [int(np.count_nonzero(cells)) for cells in
+            (mask & predicted, ~mask & predicted, mask & ~predicted, ~mask & ~predicted)]
+
+
+def check_numbers(inspector, truth):
+    """Table, status and error maps against the stored probabilities."""
+    image, k = shown(inspector)
+    mask, maps = truth[image]
+    for line, probability, loss in zip(inspector.locator("tbody tr").all(), maps, ("IoU loss", "BCE loss")):
+        tp, fp, fn, tn = counts(mask, probability, k)
+        cells = [text.replace(",", "") for text in line.locator("td").all_inner_texts()]
+        assert cells[2:6] == list(map(str, (tp, fp, fn, tn)))
+        assert cells[0] == f"{tp / max(1, tp + fp + fn):.4f}" and cells[1] == f"{(tp + tn) / mask.size:.4f}"
+        every = [counts(m, both[loss == "BCE loss"], k) for m, both in truth.values()]
+        assert float(cells[6]) == pytest.approx(np.mean([t / max(1, t + f + n) for t, f, n, _ in every]), abs=6e-5)
+        text = f"Errors, {loss}: {tp:,} true positive, {fp:,} false positive, {fn:,} false negative pixels"
+        expect(inspector.get_by_role("img", name=text)).to_be_visible()
+        assert f"{tp / max(1, tp + fp + fn):.3f} after {loss}" in inspector.locator(".status").inner_text()
+
+
+def coloured(inspector, name):
+    """How many pixels of a canvas are not grey, in pixels of the image."""
+    canvas = inspector.get_by_role("img", name=name)
+    return canvas.evaluate("""canvas => {
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let found = 0;
+        for (let i = 0; i < data.length; i += 4) found += data[i] !== data[i + 1] || data[i] !== data[i + 2];
+        return found / (canvas.width / 128) ** 2; }""")
+
+
+def test_it_opens_with_a_pair_and_right_numbers(inspector, truth):
+    assert shown(inspector) == (next(iter(truth)), 127)
+    check_numbers(inspector, truth)
+
+
+def test_the_dragged_threshold_moves_picture_and_numbers(page, inspector, truth):
+    inspector.get_by_role("checkbox", name="contours").uncheck()
+    box = inspector.get_by_role("slider", name="Threshold").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    levels = []
+    for share in (0.6, 0.7, 0.8):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        page.wait_for_timeout(200)  # still pressed
+        levels.append(shown(inspector)[1])
+        image, k = shown(inspector)
+        mask, maps = truth[image]
+        for probability, loss in zip(maps, ("IoU loss", "BCE loss")):
+            tp, fp, fn, _ = counts(mask, probability, k)
+            assert coloured(inspector, f"Predicted mask, {loss}") == tp + fp
+            assert coloured(inspector, f"Errors, {loss}") == tp + fp + fn
+    page.mouse.up()
+    assert 127 < levels[0] < levels[1] < levels[2]
+    check_numbers(inspector, truth)
+    inspector.get_by_role("checkbox", name="contours").check()
+
+
+def test_keys_step_jump_toggle_and_zoom(page, inspector, truth):
+    ids = list(truth)
+    inspector.locator("canvas").first.click()
+    page.keyboard.press("ArrowRight")
+    expect_shown(inspector, ids[1])
+    page.keyboard.press("ArrowRight")
+    expect_shown(inspector, ids[2])
+    page.keyboard.press("ArrowLeft")
+    expect_shown(inspector, ids[1])
+    check_numbers(inspector, truth)
+    pictures = inspector.locator("canvas")
+    for key, fewer in (("i", 1), ("l", 1), ("p", 2), ("m", 2), ("e", 2)):
+        page.keyboard.press(key)
+        expect(pictures).to_have_count(8 - fewer)
+        page.keyboard.press(key)
+        expect(pictures).to_have_count(8)
+    canvas, read = pictures.first, "canvas => canvas.toDataURL()"
+    before = canvas.evaluate(read), pictures.last.evaluate(read)
+    page.keyboard.press("+")
+    page.wait_for_timeout(300)
+    assert canvas.evaluate(read) != before[0] and pictures.last.evaluate(read) != before[1]  # linked
+    page.keyboard.press("0")
+    page.wait_for_timeout(300)
+    assert canvas.evaluate(read) == before[0]
+    page.keyboard.press("d")
+    k = shown(inspector)[1]
+    iou = {name: [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
+           for name, (mask, maps) in truth.items()}
+    expect_shown(inspector, max(iou, key=lambda name: abs(iou[name][0] - iou[name][1])))
+    page.keyboard.press("w")
+    expect_shown(inspector, min(iou, key=lambda name: iou[name][0]))
+
+
+def test_a_bar_of_the_histogram_selects_its_images(page, inspector, truth):
+    k = shown(inspector)[1]
+    bar = inspector.locator(".bin").last
+    low, high = map(float, re.match(r"IoU ([\d.]+) to ([\d.]+):", bar.get_attribute("aria-label")).groups())
+    bar.click()
+    page.wait_for_timeout(500)
+    image = shown(inspector)[0]
+    mask, maps = truth[image]
+    ious = [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
+    assert any(low <= iou <= high for iou in ious)
+    assert inspector.get_by_role("combobox", name="image", exact=True).input_value() == image
+    focused = inspector.locator(".bin[tabindex='0']")
+    focused.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert shown(inspector)[0] != image or inspector.locator(".bin").count() == 1
+
+
+def test_sorting_by_difference(inspector, truth):
+    inspector.get_by_role("combobox", name="order of the images").select_option("difference")
+    k = shown(inspector)[1]
+    names = inspector.get_by_role("combobox", name="image", exact=True).locator("option").evaluate_all(
+        "options => options.map(option => option.value)")
+    by_name = {name: [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
+               for name, (mask, maps) in truth.items()}
+    differences = [by_name[name][0] - by_name[name][1] for name in names]
+    assert differences == sorted(differences)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_axe_finds_nothing_in_either_theme(page, inspector, theme):
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.get_by_text("Theme", exact=True).hover()
+    page.get_by_role("menuitem", name=theme, exact=True).or_(page.get_by_text(theme, exact=True)).first.click()
+    page.wait_for_timeout(1500)
+    violations = Axe().run(page, context=".iou-inspector").response["violations"]
+    assert not violations, [(found["id"], found["nodes"][0]["html"][:200]) for found in violations]
+
+
+def test_another_study_and_a_missing_one(page, inspector):
+    def execute(code):
+        page.locator(".jp-CodeCell").last.locator(".cm-content").click()
+        page.keyboard.press("Control+a")
+        page.keyboard.type(code)
+        page.keyboard.press("Control+Enter")
+
+    execute("inspector.show('nowhere')")
+    expect(inspector.get_by_role("alert")).to_have_text(re.compile("nowhere: there is no such study folder"))
+    assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0
+    execute("inspector.show('published/demo')")
+    expect(inspector.get_by_role("alert")).to_be_hidden()
+    expect(inspector.locator("canvas").first).to_be_visible()
+
+
+def test_two_clicks_from_the_front_page_to_the_largest_disagreement(page, lab):
+    run_notebook(page, lab("index.ipynb"))
+    page.get_by_role("button", name="published/demo: where do the losses disagree most?").click()
+    inspector = page.locator(".iou-inspector")
+    *_, image = predictions.largest_disagreement(outputs.read_study(STUDY))
+    expect_shown(inspector, image)
+    violations = Axe().run(page, context=".jp-OutputArea-output table, .widget-vbox").response["violations"]
+    assert not violations, [(found["id"], found["nodes"][0]["html"][:200]) for found in violations]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_interactive_figure_of_a_lesson_moves(page, lab, name):
+    run_notebook(page, lab(f"lessons/{name}.ipynb"))
+    prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
+    expect(prompts.last).to_have_text(re.compile(r"\[\d+\]:"), timeout=180_000)
+    figures = page.locator(".widget-interact")
+    assert figures.count() >= 1
+    for figure in figures.all():
+        figure.scroll_into_view_if_needed()
+        drawn = figure.locator(".jp-OutputArea-output").first
+        expect(drawn).to_be_visible()
+        for control in figure.locator(".noUi-handle, select").all():
+            before = drawn.inner_html()
+            for turn in range(20):
+                if control.evaluate("element => element.tagName") == "SELECT":
+                    control.select_option(index=turn % control.locator("option").count())
+                else:
+                    at_end = control.get_attribute("aria-valuenow") == control.get_attribute("aria-valuemax")
+                    control.press("ArrowLeft" if at_end else "ArrowRight")
+                page.wait_for_timeout(300)
+                if drawn.inner_html() != before:
+                    break
+            else:
+                pytest.fail(f"{name}: a control does not move its figure")
+        assert figure.locator("[data-mime-type*=stderr]").count() == 0
+
+
+def test_the_console_showed_no_error(page, inspector):
+    assert page.problems == []

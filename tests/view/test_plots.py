@@ -1,0 +1,287 @@
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from nbclient import NotebookClient
+
+from lib import PROJECT, InputError, config
+from lib.analysis import paper
+from lib.view import pictures, plots
+
+# Two images of 2x2 pixels.
+IMAGES = np.full((2, 2, 2, 3), 100, "uint8")
+LABELS = np.array([[[0, 1], [2, 0]], [[1, 1], [0, 2]]], "uint8")
+MASKS = LABELS == 1
+PROBABILITIES = np.array([[[0, 255], [128, 127]], [[255, 0], [0, 0]]], "uint8")
+CELLS = config.CELLS[3:5]  # the last on LFW and the first on HELEN
+HISTORY = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [4, 3, np.nan], "val_iou": [0.1, 0.3, 0.2]}
+
+FIGURES = {
+    "samples": lambda: pictures.samples(IMAGES, LABELS, LABELS > 0, MASKS, ["Ann_0001", "Bob_0001"]),
+    "learning_curves": lambda: plots.learning_curves(HISTORY, 2),
+    "masks": lambda: pictures.masks(IMAGES, MASKS, PROBABILITIES, ["best", "worst"]),
+    "example_outputs": lambda: pictures.example_outputs(
+        IMAGES[0], MASKS[0], PROBABILITIES[0], PROBABILITIES[0] / 255, "Ann_0001",
+        {"iou": 0.5, "iou_soft": 0.25}, {"iou": 0.75, "iou_soft": 0.125}),
+    "paired_scores": lambda: plots.paired_scores(CELLS, np.array([[0.8, 0.7], [0.6, 0.65]]), "IoU at 0.5"),
+    "difference_intervals": lambda: plots.difference_intervals([("IoU", 0.1, 0.05, 0.15),
+                                                                ("accuracy", -0.1, np.nan, np.nan)]),
+    "iou_accuracy_bounds": lambda: plots.iou_accuracy_bounds(
+        [(0.9, 0.6, "possible", "iou"), (0.95, 0.3, "impossible", "bce")], 0.25, "LFW"),
+    "paired_per_image": lambda: plots.paired_per_image([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
+    "convergence": lambda: plots.convergence({"iou": (HISTORY, 2), "bce": (HISTORY, 3)}),
+    "distributions": lambda: plots.distributions([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
+    "reliability": lambda: plots.reliability({"iou": ([0.1, 0.9], [0.2, 0.8], [30, 10]),
+                                              "bce": ([0.1, np.nan], [0.1, np.nan], [40, 0])}),
+    "summary": lambda: plots.summary({"iou": [0.01, -0.01], "iou_soft": [0.02, 0.04]}, {"iou": [0.03, 0.05]}),
+}
+
+
+def shown(ax):
+    return [np.asarray(image.get_array()) for image in ax.get_images()]
+
+
+def offsets(ax):
+    """The points of each scatter of `ax`."""
+    return [np.asarray(collection.get_offsets()).tolist() for collection in ax.collections
+            if len(collection.get_sizes() if hasattr(collection, "get_sizes") else [])]
+
+
+def legend(figure_or_ax):
+    legends = getattr(figure_or_ax, "legends", None) or [figure_or_ax.get_legend()]
+    return [text.get_text() for text in legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_written_as_vectors(name, tmp_path):
+    figure = FIGURES[name]()
+    assert type(figure) is Figure
+    figure.savefig(tmp_path / "figure.svg")
+    assert "<svg" in (tmp_path / "figure.svg").read_text(encoding="utf-8")
+
+
+def test_no_figure_is_missing_here():
+    public = {name for module in (plots, pictures) for name, value in vars(module).items()
+              if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")}
+    assert public == {*FIGURES, "check_together", "error_map"}
+
+
+def test_notebooks_need_matplotlib_inline_to_show_a_figure():
+    draw = "from lib import plots\nfigure = plots.paired_per_image([0.5], [0.4])\nfigure"
+    cells = [draw, "%matplotlib inline", "figure", "display(figure)"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    project = str(PROJECT)
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": project}}).execute()
+    shown = [{kind for output in cell.outputs for kind in output.data} for cell in notebook.cells]
+    assert shown == [{"text/plain"}, set(), {"text/plain", "image/png"}, {"text/plain", "image/png"}]
+
+
+def test_neither_pyplot_nor_a_framework_is_imported_and_the_style_stays_inside():
+    code = ("import sys, matplotlib as m; before = m.rcParams.copy(); from lib import plots; "
+            "plots.paired_per_image([0.5], [0.4]); assert m.rcParams.copy() == before; "
+            "assert not {'matplotlib.pyplot', 'keras', 'tensorflow'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_samples_show_the_classes_in_the_colours_of_lfw():
+    axes = FIGURES["samples"]().axes
+    assert [ax.get_title() for ax in axes[:4]] == ["input", "3-class label", "label with hair",
+                                                   "label without hair"]
+    assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["Ann_0001", "Bob_0001"]
+    blue, green, red = [0, 0, 255], [0, 255, 0], [255, 0, 0]
+    assert shown(axes[1])[0].tolist() == [[blue, green], [red, blue]]
+    assert shown(axes[2])[0].tolist() == [[0, 1], [1, 0]]
+    assert shown(axes[3])[0].tolist() == [[0, 1], [0, 0]]
+
+
+def test_learning_curves_draw_the_history_and_the_best_epoch():
+    figure = plots.learning_curves(HISTORY, 2)
+    loss, iou = figure.axes
+    assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss of a batch")
+    assert (iou.get_xlabel(), iou.get_ylabel()) == ("epoch", "IoU at 0.5")
+    assert [line.get_label() for line in loss.lines] == ["training", "validation", "best epoch: 2"]
+    assert [line.get_label() for line in iou.lines] == ["validation", "best epoch: 2"]  # no training IoU
+    np.testing.assert_array_equal(loss.lines[1].get_ydata(), HISTORY["val_loss"])
+    assert list(iou.lines[0].get_ydata()) == [0.1, 0.3, 0.2]
+    assert list(iou.lines[1].get_xdata()) == [2, 2]
+    assert legend(figure) == ["training", "validation", "best epoch: 2"]
+
+
+def test_convergence_draws_both_losses_and_their_best_epochs():
+    ax, = FIGURES["convergence"]().axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [HISTORY["val_iou"]] * 2
+    assert offsets(ax) == [[[2, 0.3]], [[3, 0.2]]]
+    assert legend(ax) == ["IoU loss, best 2", "BCE loss, best 3"]
+    with pytest.raises(InputError, match="no column 'val_dice'"):
+        plots.convergence({"iou": (HISTORY, 2)}, "val_dice")
+
+
+def test_learning_curves_of_a_metric_that_the_history_lacks():
+    with pytest.raises(InputError, match="no column 'val_dice': it has epoch, loss, val_loss, val_iou"):
+        plots.learning_curves(HISTORY, 2, metric="val_dice")
+
+
+def test_masks_threshold_and_colour_the_errors():
+    figure = FIGURES["masks"]()
+    axes = figure.axes
+    assert [ax.get_title() for ax in axes[:5]] == ["image", "label", "probability P", "mask, P > 0.5",
+                                                   "errors"]
+    assert [axes[0].get_ylabel(), axes[5].get_ylabel()] == ["best", "worst"]
+    assert axes[-1].get_ylabel() == "probability P"  # the colour bar
+    assert shown(axes[2])[0] == pytest.approx(PROBABILITIES[0] / 255)
+    assert shown(axes[3])[0].tolist() == [[0, 1], [1, 0]]  # 128 is above one half, 127 is not
+    errors = shown(axes[4])[0]
+    tp, fp, fn = (np.array(list(bytes.fromhex(colour[1:]))) / 255 for colour in pictures.ERRORS.values())
+    grey = 100 / 255
+    assert errors[0, 0] == pytest.approx([grey] * 3)  # true negative
+    assert errors[0, 1] == pytest.approx(0.35 * grey + 0.65 * tp)
+    assert errors[1, 0] == pytest.approx(0.35 * grey + 0.65 * fp)
+    assert shown(axes[9])[0][0, 1] == pytest.approx(0.35 * grey + 0.65 * fn)
+    assert legend(figure) == ["true positive", "false positive", "false negative"]
+
+
+def test_masks_take_another_threshold():
+    axes = pictures.masks(IMAGES[:1], MASKS[:1], PROBABILITIES[:1] / 255, ["one"], threshold=0.9).axes
+    assert axes[3].get_title() == "mask, P > 0.9"
+    assert shown(axes[3])[0].tolist() == [[0, 1], [0, 0]]
+
+
+def test_example_outputs_show_masks_above_probabilities():
+    figure = FIGURES["example_outputs"]()
+    titles = {ax.get_title(): ax for ax in figure.axes}
+    assert list(titles)[:6] == ["image", "IoU loss: P > 0.5\nIoU 0.500", "BCE loss: P > 0.5\nIoU 0.750",
+                                "label", "IoU loss: P\nIoU' 0.250", "BCE loss: P\nIoU' 0.125"]
+    assert figure.get_suptitle() == "Ann_0001"
+    for loss, score, soft in (("IoU", "IoU 0.500", "0.250"), ("BCE", "IoU 0.750", "0.125")):
+        assert shown(titles[f"{loss} loss: P > 0.5\n{score}"])[0].tolist() == [[0, 1], [1, 0]]
+        ax = titles[f"{loss} loss: P\nIoU' {soft}"]
+        assert shown(ax)[0] == pytest.approx(PROBABILITIES[0] / 255)
+        assert to_hex(ax.spines["left"].get_edgecolor()).upper() == plots.COLOURS[loss.lower()]
+
+
+def test_paired_scores_without_and_with_the_papers():
+    values = np.array([[0.8, 0.7], [0.6, 0.65]])
+    alone = FIGURES["paired_scores"]()
+    ax = alone.axes[0]
+    assert ax.get_xlabel() == "IoU at 0.5"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["BFCN-32s · LFW · small, no hair",
+                                                                    "BFCN-32s · HELEN · big, hair"]
+    assert ax.get_ylim() == (1.5, -0.5)  # the first cell on top
+    assert offsets(ax) == [[[0.8, 0], [0.6, 1]], [[0.7, 0], [0.65, 1]]]
+    assert [segment.tolist() for segment in ax.collections[0].get_segments()] == [[[0.7, 0], [0.8, 0]],
+                                                                                   [[0.6, 1], [0.65, 1]]]
+    assert len(ax.lines) == 1  # between the data sets
+    assert legend(alone) == ["IoU loss", "BCE loss"]
+    both = plots.paired_scores(CELLS, values, "IoU at 0.5", paper_values=values - 0.1)
+    assert legend(both) == ["IoU loss", "BCE loss", "IoU loss, the paper", "BCE loss, the paper"]
+    assert np.array(offsets(both.axes[0]))[2:, :, 0] == pytest.approx((values - 0.1).T)
+    hollow = both.axes[0].collections[-1]
+    assert to_hex(hollow.get_facecolor()[0]) == "#ffffff"
+    assert to_hex(hollow.get_edgecolor()[0]).upper() == plots.COLOURS["bce"]
+
+
+def test_difference_intervals():
+    ax = FIGURES["difference_intervals"]().axes[0]
+    assert ax.get_xlabel() == "mean difference, IoU loss − BCE loss"
+    assert list(ax.lines[0].get_xdata()) == [0, 0]
+    assert ax.collections[0].get_segments()[0].tolist() == [[0.05, 0], [0.15, 0]]
+    assert offsets(ax) == [[[0.1, 0], [-0.1, 1]]]
+    assert [to_hex(c).upper() for c in ax.collections[1].get_facecolor()] == [plots.COLOURS["iou"],
+                                                                               plots.COLOURS["bce"]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["IoU", "accuracy"]
+
+
+def test_iou_accuracy_bounds_ring_what_lies_outside():
+    ax = FIGURES["iou_accuracy_bounds"]().axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("accuracy (share of pixels)", "IoU", "LFW")
+    assert offsets(ax) == [[[0.9, 0.6]], [[0.95, 0.3]], [[0.95, 0.3]]]  # IoU loss, BCE loss, rings
+    assert [text.get_text() for text in ax.texts] == ["possible", "impossible"]
+    band = ax.collections[0].get_paths()[0].vertices
+    for accuracy in (ax.get_xlim()[0], ax.get_xlim()[1]):
+        at = band[np.isclose(band[:, 0], accuracy), 1]
+        assert (at.min(), at.max()) == pytest.approx(paper.iou_bounds(accuracy, 0.25))
+
+
+def test_labels_of_points_keep_apart_and_in_order():
+    values = [0.5, 0.501, 0.9, 0.499, 0.1]
+    moved = plots._apart(values, 0.02)
+    assert np.diff(np.sort(moved)).min() == pytest.approx(0.02)
+    assert np.argsort(moved).tolist() == np.argsort(values).tolist()
+    assert moved[[2, 4]].tolist() == pytest.approx([0.9, 0.1])  # far ones stay
+    assert moved[[0, 1, 3]].mean() == pytest.approx(0.5)  # the least squares move of the others
+    assert plots._apart([], 0.02).tolist() == []
+
+
+def test_rounding_of_reported_scores_is_forgiven():
+    low = paper.iou_bounds(0.9, 0.25)[0]
+    point = [(0.9, low - 0.001, "reported", "bce")]
+    assert len(offsets(plots.iou_accuracy_bounds(point, 0.25, "").axes[0])[-1]) == 1
+    assert len(offsets(plots.iou_accuracy_bounds(point, 0.25, "", rounding=0.0005).axes[0])[-1]) == 0
+
+
+def test_the_paper_has_four_points_outside_on_lfw():
+    outside = []
+    for hair in (True, False):
+        scores = zip(config.CELLS, paper.scores("accuracy"), paper.scores("iou"))
+        points = [(accuracy, iou, cell.name, loss) for cell, accuracies, ious in scores
+                  if cell.dataset == "lfw" and cell.hair == hair
+                  for accuracy, iou, loss in zip(accuracies, ious, paper.LOSSES)]
+        figure = plots.iou_accuracy_bounds(points, paper.PREVALENCE["lfw", hair], "LFW", rounding=0.0005)
+        outside += offsets(figure.axes[0])[-1]
+    assert outside == [[0.978, 0.906], [0.963, 0.857], [0.976, 0.852], [0.967, 0.837]]
+
+
+def test_paired_per_image_counts_wins():
+    ax = FIGURES["paired_per_image"]().axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("IoU at 0.5 after BCE loss", "IoU at 0.5 after IoU loss")
+    assert legend(ax) == ["IoU loss better: 1 images", "BCE loss better: 1 images", "equal: 1 images"]
+    assert offsets(ax) == [[[0.4, 0.5]], [[0.95, 0.9]], [[0.7, 0.7]]]
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert ax.get_xlim() == ax.get_ylim()
+
+
+def test_distributions_show_medians_and_the_mean_difference():
+    left, right = FIGURES["distributions"]().axes
+    assert legend(left) == ["median 0.700", "IoU loss", "median 0.700", "BCE loss"] or set(legend(left)) == {
+        "median 0.700", "IoU loss", "BCE loss"}
+    assert legend(right) == ["mean +0.017, 95 % interval"]
+
+
+def test_reliability_names_the_calibration_error():
+    ax, below = FIGURES["reliability"]().axes
+    # (30 |0.1 - 0.2| + 10 |0.9 - 0.8|) / 40, and none where P is the share
+    assert legend(ax) == ["calibrated", "IoU loss: calibration error 0.100", "BCE loss: calibration error 0.000"]
+    assert below.get_yscale() == "log"
+
+
+def test_summary_shows_means_and_what_the_paper_does_not_report():
+    figure = FIGURES["summary"]()
+    iou, soft = figure.axes
+    assert [iou.get_title(), soft.get_title()] == ["IoU at 0.5", "IoU' (no threshold)"]
+    assert figure.get_supxlabel() == "difference per cell, IoU loss − BCE loss (share)"
+    assert [label.get_text() for label in iou.get_yticklabels()] == ["this study", "the paper"]
+    dots, mean, paper_dots, paper_mean = (np.array(points)[:, 0].tolist() for points in offsets(iou))
+    assert (dots, paper_dots) == ([0.01, -0.01], [0.03, 0.05])
+    assert (mean, paper_mean) == ([0], [pytest.approx(0.04)])
+    low, high = iou.collections[1].get_segments()[0][:, 0]
+    assert (low, high) == pytest.approx((-0.12706, 0.12706), abs=1e-5)  # t = 12.706, standard error 0.01
+    assert [text.get_text() for text in soft.texts] == ["not reported"]
+    assert not iou.texts
+
+
+@pytest.mark.parametrize("draw, message", [
+    (lambda: pictures.samples(IMAGES, LABELS, MASKS, MASKS, ["Ann_0001"]), "ids has length 1, images 2"),
+    (lambda: pictures.masks(IMAGES, np.zeros((2, 3, 3)), PROBABILITIES, "ab"),
+     r"labels has pictures of size \(3, 3\)"),
+    (lambda: pictures.masks(IMAGES[:0], MASKS[:0], PROBABILITIES[:0], []), "images is empty"),
+    (lambda: pictures.masks(IMAGES, MASKS, 4.0 * MASKS, "ab"), "not all between 0 and 1"),
+    (lambda: plots.difference_intervals([]), "rows is empty"),
+    (lambda: plots.paired_per_image([0.5, 0.6], [0.5]), "bce_scores has length 1, iou_scores 2"),
+])
+def test_bad_input(draw, message):
+    with pytest.raises(InputError, match=message):
+        draw()
