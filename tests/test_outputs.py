@@ -153,7 +153,7 @@ def test_the_note_names_each_source_once_and_scaled_splits(tmp_path):
 
 
 def test_reading_results_needs_neither_keras_nor_scipy_stats():
-    code = "import sys, lib.tables; sys.exit(any(name in sys.modules for name in ('keras', 'scipy.stats')))"
+    code = "import sys, lib.analysis.tables; sys.exit(any(name in sys.modules for name in ('keras', 'scipy.stats')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

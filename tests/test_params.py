@@ -1,4 +1,4 @@
-"""lib/profiles.py: the runs that a profile stands for."""
+"""lib/params.py: the runs that a profile stands for."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""lib/publish.py, and the studies under outputs/published: consistent with their own maps and with today's code."""
+"""lib/study/publish.py, and the studies under outputs/published: consistent with their own maps and with today's code."""
 
 import json
 

@@ -95,7 +95,7 @@ def test_a_run_writes_what_the_analysis_reads(tiny, trained):
 
 
 def test_the_scores_can_be_recomputed_from_the_predictions(task, trained):
-    """Thresholded scores exactly, IoU' within the rounding of the stored probabilities."""
+    """Thresholded scores exactly, IoU′ within the rounding of the stored probabilities."""
     run = read_run(trained[0])
     probabilities, ids = run.probabilities()
     assert probabilities.shape == (2, 32, 32) and probabilities.dtype == "uint8"

@@ -269,7 +269,7 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
             effect = intervals.crossed_t([d], [datasets.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]
         rows.append(row + [None] * (12 - len(row)))
-    columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
+    columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU′",
                f"IoU minus {names.LOSSES[reference]}", "low", "high", "p"]
     return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: (row[0], -row[6])),
                  f"{_note([study])} {data_note(list(study.values()))}")

@@ -7,12 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-
-if TYPE_CHECKING:
-    from lib.study import Planned
 
 from lib import InputError
 from lib.config import NOTEBOOK, Config

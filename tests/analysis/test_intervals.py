@@ -1,4 +1,4 @@
-"""lib/inference.py: values by hand, scipy as oracle, coverage on simulated studies."""
+"""lib/analysis/intervals.py: values by hand, scipy as oracle, coverage on simulated studies."""
 
 import time
 

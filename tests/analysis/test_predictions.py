@@ -1,4 +1,4 @@
-"""lib/inspection.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
+"""lib/analysis/predictions.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
 
 import json
 

@@ -1,6 +1,6 @@
 """How fast the inspector is in a browser on a study of 32 runs x 292 images of 224 px: opening, slider, memory.
 
-`python tests/bench_inspector.py` (part of `make bench`); the study is made up in a temporary folder.
+`python tests/bench/bench_inspector.py` (part of `make bench`); the study is made up in a temporary folder.
 """
 
 import json

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from lib import PROJECT, InputError, data
-from lib.data import archives, cache, fetch, layouts
+from lib.data import archives, cache, datasets, fetch, layouts
 from lib.data.__main__ import main
 
 R, G, B = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -204,7 +204,7 @@ def test_images_are_shrunk_with_antialiasing():
 def test_second_load_decodes_nothing_and_hashes_nothing(tmp_path, monkeypatch):
     root = place(tmp_path / "root", lfw_files())
     first = data.load("lfw", 8, root)
-    for module, function in ((layouts, "_picture"), (data, "_content")):
+    for module, function in ((layouts, "_picture"), (datasets, "_content")):
         monkeypatch.setattr(module, function, lambda *arguments: pytest.fail("worked again"))
     second = data.load("lfw", 8, root)
     np.testing.assert_array_equal(first.labels, second.labels)
@@ -255,7 +255,7 @@ def test_failed_decoding_leaves_no_cache(tmp_path):
 
 def test_three_processes_at_once_make_one_cache(tmp_path):
     root = place(tmp_path / "root", lfw_files([f"A_{i:04d}" for i in range(60)]))
-    code = ("import sys; from lib import data, layouts; decode = layouts._picture; count = []\n"
+    code = ("import sys; from lib import data; from lib.data import layouts; decode = layouts._picture; count = []\n"
             "layouts._picture = lambda *a: count.append(1) or decode(*a)\n"
             "d = data.load('lfw', 32, sys.argv[1]); print(len(count), d.images.sum(), d.labels.sum())")
     running = [subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True,
@@ -577,7 +577,7 @@ def server(tmp_path):
 
 
 def serve_lfw(folder: Path, monkeypatch) -> None:
-    """Put tiny LFW archives on the server and let lib.fetch expect their checksums."""
+    """Put tiny LFW archives on the server and let lib.data.fetch expect their checksums."""
     source = place(folder.parent / "source", lfw_files()) / "lfw"
     remotes = []
     for remote in fetch.REMOTES["lfw"]:

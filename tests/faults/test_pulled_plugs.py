@@ -221,11 +221,11 @@ def test_a_full_disk_and_a_read_only_one(stub, mounted):
 
 def test_a_cache_that_a_killed_run_left_half_written(stub):
     """A decode that is cut off leaves a folder beside the cache's place, which nobody reads; the next one is whole."""
-    script = ("import os, signal; from lib import data, layouts\n"
+    script = ("import os, signal; from lib import data; from lib.data import datasets, layouts\n"
               "real = layouts.READERS['lfw']\n"
               "def cut(containers, pictures, images, labels):\n"
               "    real(containers, pictures, images, labels); os.kill(os.getpid(), signal.SIGKILL)\n"
-              "data.READERS['lfw'] = cut\n"
+              "datasets.READERS['lfw'] = cut\n"
               "data.load('lfw', 32, 'synthetic', synthetic_images=10)")
     cut = subprocess.run([sys.executable, "-c", script], cwd=stub.folder, env=stub.environment)
     assert cut.returncode == -signal.SIGKILL

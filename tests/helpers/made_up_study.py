@@ -45,7 +45,7 @@ def write_run(study, cell: Cell, loss: str, **changes) -> None:
 
 
 def write_paper_study(study, cells=config.CELLS) -> None:
-    """Writes both runs of `cells` with the paper's scores and epochs; IoU' is 0.01 (IoU loss), 0.05 (BCE) lower."""
+    """Writes both runs of `cells` with the paper's scores and epochs; IoU′ is 0.01 (IoU loss), 0.05 (BCE) lower."""
     for cell in cells:
         row = paper.ROWS[config.CELLS.index(cell)]
         for i, loss in enumerate(paper.LOSSES):

@@ -11,6 +11,7 @@ import pytest
 
 from lib import PROJECT, InputError, data, params
 from lib.config import NOTEBOOK
+from lib.data import datasets
 from lib.outputs import read_study
 from lib.record import SUPERSEDED, read_run
 from lib.study import commands, execute, plan, rerun, workers
@@ -353,7 +354,7 @@ def test_every_data_set_of_a_grid_is_decoded_before_anything_starts(monkeypatch)
     def load(**arguments):
         seen.append(arguments["root"])
         return SimpleNamespace(ids=range(99))
-    monkeypatch.setattr(runs.datasets, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     decode(configs)
     assert seen == ["/one", "/two"]
 

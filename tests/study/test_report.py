@@ -107,7 +107,7 @@ def test_every_table_parses(whole):
 
 def test_answer_of_the_whole_study(whole):
     text = outputs(whole[0])
-    assert "By IoU at threshold 0.5: yes; by IoU′ (no threshold): yes." in text
+    assert "By IoU at 0.5: yes; by IoU′ (no threshold): yes." in text
     assert "t = 4.44, p = 0.00047; IoU loss is better in 15 and BCE in 1 of 16 cells" in text
     assert "32 of 32 runs are finished" in text and "Missing" not in text
     assert "cannot be shown" not in text  # the example's picture was found
@@ -119,7 +119,7 @@ def test_page_needs_no_network(whole):
     assert not re.search(r"<script|<link|@import|url\(|(src|href)=[\"'](https?:)?//", page)
     assert page.count('src="data:image/png;base64,') >= 10
     assert "No description" not in page  # every figure has an alternative text
-    assert "results.read_study" not in page  # no code
+    assert "outputs.read_study" not in page  # no code
 
 
 def test_report_of_three_runs_says_what_is_missing(partial):
@@ -163,7 +163,7 @@ def test_a_kernel_that_dies_leaves_the_report_as_it_was(tmp_path, monkeypatch):
     write_run(tmp_path, HAIR, "iou")
     def die(*_):
         raise RuntimeError("Kernel died")
-    monkeypatch.setattr(report.batch, "execute_notebook", die)
+    monkeypatch.setattr(report.execute, "execute_notebook", die)
     with pytest.raises(InputError, match=r"analysis.ipynb was not executed to its end \(RuntimeError: Kernel died\).* again"):
         report.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [HAIR.run_id("iou")]
@@ -183,12 +183,12 @@ def test_notebook_on_a_missing_study_fails_with_one_sentence(tmp_path):
 
 
 def test_driver_does_not_import_keras():
-    code = "import sys, lib.report; sys.exit('keras' in sys.modules)"
+    code = "import sys, lib.study.report; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def study_of(folder, *scores):
-    """A study with a cell for each (IoU loss, BCE) pair of IoU scores and pair of IoU' scores."""
+    """A study with a cell for each (IoU loss, BCE) pair of IoU scores and pair of IoU′ scores."""
     for cell, (iou, soft) in zip(config.CELLS, scores):
         for i, loss in enumerate(paper.LOSSES):
             write_run(folder, cell, loss, scores=SCORES | {"iou": iou[i], "iou_soft": soft[i]})
@@ -203,7 +203,7 @@ def study_of(folder, *scores):
 ])
 def test_words_for_either_sign(tmp_path, pairs, word, words):
     study = study_of(tmp_path, *((pair, pair) for pair in pairs))
-    assert sentences.headline(study) == (f"**Did IoU loss beat BCE here? By IoU at threshold 0.5: {word}; "
+    assert sentences.headline(study) == (f"**Did IoU loss beat BCE here? By IoU at 0.5: {word}; "
                                         f"by IoU′ (no threshold): {word}.**")
     assert words in sentences.comparison(study, "iou")
 

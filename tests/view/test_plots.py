@@ -71,7 +71,7 @@ def test_no_figure_is_missing_here():
 
 
 def test_notebooks_need_matplotlib_inline_to_show_a_figure():
-    draw = "from lib import plots\nfigure = plots.paired_per_image([0.5], [0.4])\nfigure"
+    draw = "from lib.view import plots\nfigure = plots.paired_per_image([0.5], [0.4])\nfigure"
     cells = [draw, "%matplotlib inline", "figure", "display(figure)"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     project = str(PROJECT)
@@ -81,7 +81,7 @@ def test_notebooks_need_matplotlib_inline_to_show_a_figure():
 
 
 def test_neither_pyplot_nor_a_framework_is_imported_and_the_style_stays_inside():
-    code = ("import sys, matplotlib as m; before = m.rcParams.copy(); from lib import plots; "
+    code = ("import sys, matplotlib as m; before = m.rcParams.copy(); from lib.view import plots; "
             "plots.paired_per_image([0.5], [0.4]); assert m.rcParams.copy() == before; "
             "assert not {'matplotlib.pyplot', 'keras', 'tensorflow'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -154,11 +154,11 @@ def test_example_outputs_show_masks_above_probabilities():
     figure = FIGURES["example_outputs"]()
     titles = {ax.get_title(): ax for ax in figure.axes}
     assert list(titles)[:6] == ["image", "IoU loss: P > 0.5\nIoU 0.500", "BCE loss: P > 0.5\nIoU 0.750",
-                                "label", "IoU loss: P\nIoU' 0.250", "BCE loss: P\nIoU' 0.125"]
+                                "label", "IoU loss: P\nIoU′ 0.250", "BCE loss: P\nIoU′ 0.125"]
     assert figure.get_suptitle() == "Ann_0001"
     for loss, score, soft in (("IoU", "IoU 0.500", "0.250"), ("BCE", "IoU 0.750", "0.125")):
         assert shown(titles[f"{loss} loss: P > 0.5\n{score}"])[0].tolist() == [[0, 1], [1, 0]]
-        ax = titles[f"{loss} loss: P\nIoU' {soft}"]
+        ax = titles[f"{loss} loss: P\nIoU′ {soft}"]
         assert shown(ax)[0] == pytest.approx(PROBABILITIES[0] / 255)
         assert to_hex(ax.spines["left"].get_edgecolor()).upper() == plots.COLOURS[loss.lower()]
 
@@ -261,7 +261,7 @@ def test_reliability_names_the_calibration_error():
 def test_summary_shows_means_and_what_the_paper_does_not_report():
     figure = FIGURES["summary"]()
     iou, soft = figure.axes
-    assert [iou.get_title(), soft.get_title()] == ["IoU at 0.5", "IoU' (no threshold)"]
+    assert [iou.get_title(), soft.get_title()] == ["IoU at 0.5", "IoU′ (no threshold)"]
     assert figure.get_supxlabel() == "difference per cell, IoU loss − BCE loss (share)"
     assert [label.get_text() for label in iou.get_yticklabels()] == ["this study", "the paper"]
     dots, mean, paper_dots, paper_mean = (np.array(points)[:, 0].tolist() for points in offsets(iou))
