@@ -1,17 +1,15 @@
 """lib/study/publish.py, and the studies under outputs/published: consistent with their own maps and with today's code."""
 
-import json
 
 import numpy as np
 import papermill
 import pytest
-from made_up_study import write_paper_study
 
-from lib import PROJECT, InputError, data, metrics, outputs, params
+from lib import PROJECT, data, metrics, outputs, params
 from lib.analysis import conditions, intervals, predictions, stats
 from lib.analysis.pairs import collapsed, is_capped, scores
-from lib.config import CELLS, resolve
-from lib.study import publish, report
+from lib.config import resolve
+from lib.study import report
 
 PUBLISHED = sorted(path for path in (PROJECT / "outputs" / "published").iterdir() if (path / "tables").is_dir())
 DEMO = PROJECT / "outputs" / "published" / "demo"
@@ -82,34 +80,6 @@ def test_the_notebook_beyond_the_paper_reads_every_published_study(tmp_path):
     papermill.execute_notebook(str(PROJECT / "notebooks" / "beyond.ipynb"), str(tmp_path / "beyond.ipynb"), progress_bar=False)
     text = (tmp_path / "beyond.ipynb").read_text(encoding="utf-8")
     assert text.count("Not run yet") == 1 and all(f"**{name}**: Data" in text for name in conditions.STUDIES)  # in its source
-
-
-def test_publish_takes_what_can_be_passed_on(tmp_path):
-    source, target = tmp_path / "study", tmp_path / "published"
-    write_paper_study(source, CELLS[:2])
-    run_id = CELLS[0].run_id("iou")
-    (source / run_id / "train.ipynb").write_text("{}")
-    with pytest.raises(InputError, match="has no tables yet"):
-        publish.publish(source, target)
-    (source / "tables").mkdir()
-    (source / "tables" / "runs.csv").write_text("run\n")
-    path = source / run_id / "record.json"
-    record = json.loads(path.read_text())
-    record["params"]["data"] = "/home/somebody/faces"
-    path.write_text(json.dumps(record))
-    for link in (source / "tables" / "more.csv", source / "summary.png"):
-        link.symlink_to(path)
-        with pytest.raises(InputError, match="is a link; put the file itself there"):
-            publish.publish(source, target)
-        link.unlink()
-    publish.publish(source, target)
-    assert {file.name for file in (target / run_id).iterdir()} == {"record.json", "history.csv", "per_image.csv"}
-    assert "somebody" not in "".join(file.read_text() for file in target.rglob("*") if file.is_file())
-    assert outputs.read_study(target).keys() == outputs.read_study(source).keys()
-    before = {file: file.read_bytes() for file in target.rglob("*") if file.is_file()}
-    with pytest.raises(InputError, match="exists and is kept"):
-        publish.publish(source, target)
-    assert before == {file: file.read_bytes() for file in target.rglob("*") if file.is_file()}
 
 
 def test_the_conclusion_has_the_figures_of_the_published_runs():

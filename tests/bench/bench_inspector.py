@@ -10,6 +10,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))  # as pytest does, see pyproject.toml
+
 from lab import CHROMIUM, run_notebook, running
 from made_up_study import write_run
 from playwright.sync_api import sync_playwright
