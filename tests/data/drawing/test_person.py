@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from lib.data.drawing.canvas import Canvas
-from lib.data.drawing.person import HAIR, INNER_MOUTH, LOWER_LIP, NOSE, PARTS, SKIN, UPPER_LIP, paint_person, random_look
+from lib.data.drawing.person import (
+    HAIR,
+    INNER_MOUTH,
+    LOWER_LIP,
+    NOSE,
+    PARTS,
+    SKIN,
+    UPPER_LIP,
+    paint_person,
+    random_look,
+)
 
 CENTRE, SCALE = np.array([64.0, 50.0]), 26.0
 
