@@ -1,4 +1,4 @@
-"""lib/record.py: the files of a run as they are read, and which are refused."""
+"""lib/record.py: the files of a run as they are read, which are refused, and what is kept."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 from made_up_study import record
 
 from lib import InputError, config, outputs
+from lib.record import SUPERSEDED, claim, set_aside
 
 FIRST, SECOND = config.CELLS[:2]
 
@@ -82,3 +83,22 @@ def test_pickled_probabilities_are_not_loaded(folder):
     np.savez(run.folder / "probabilities.npz", probabilities=np.array([{}], dtype=object), ids=["a"])
     with pytest.raises(InputError, match="allow_pickle"):
         run.probabilities()
+
+
+def test_what_is_set_aside_is_kept_beside_its_place(folder):
+    run_id = FIRST.run_id("iou")
+    before = (folder / run_id / "record.json").read_bytes()
+    set_aside(folder / run_id)
+    set_aside(folder / run_id)  # nothing is there any more
+    kept, = (folder / SUPERSEDED).iterdir()
+    assert kept.name.startswith(f"{run_id}-2") and (kept / "record.json").read_bytes() == before
+    assert not (folder / run_id).exists() and len(outputs.read_study(folder)) == 2
+
+
+def test_a_folder_is_claimed_without_a_trace_or_refused(tmp_path):
+    claim(tmp_path / "study" / "run")
+    claim(tmp_path / "study" / "run")
+    assert not list((tmp_path / "study" / "run").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/run: cannot be written .*choose another output folder"):
+        claim(tmp_path / "file" / "run")

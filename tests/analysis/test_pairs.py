@@ -54,3 +54,23 @@ def test_seeds_of_a_run_are_averaged(tmp_path):
     table = tables.paper_table(study, *before[:2])
     assert table.rows[0][table.columns.index("IoU L_IoU")] == pytest.approx(values[0][0] - 0.05)
     assert "averaged over seeds, 2 of each run" in sentences.completeness(study)
+
+
+def test_collapsed_and_capped_runs_are_told_from_others(tmp_path):
+    write_run(tmp_path, FIRST, "iou")
+    run = outputs.read_study(tmp_path)[FIRST.run_id("iou")]
+    assert pairs.collapsed(run) == "" and not pairs.is_capped(run)  # its record does not say which limit it had
+    for kind, others in (("positive", ("fn", "tn")), ("negative", ("tp", "fp"))):
+        run.__dict__["per_image"] = {name: np.array([0, 0] if name in others else [1, 0]) for name in ("tp", "fp", "fn", "tn")}
+        assert pairs.collapsed(run) == kind
+    run.record["params"]["epochs"] = 3
+    assert pairs.is_capped(run)
+    run.record["params"]["epochs"] = 4
+    assert not pairs.is_capped(run)
+
+
+def test_differences_are_iou_loss_minus_bce_and_the_papers_without_a_study(folder):
+    found = pairs.differences(outputs.read_study(folder))
+    assert {metric: values.tolist() for metric, values in found.items()} == {
+        "iou": [pytest.approx(7 / 12 - 0.5)], "iou_soft": [0], "accuracy": [0]}
+    assert pairs.differences()["iou"][0] == pytest.approx(0.921 - 0.906) and len(pairs.differences()["accuracy"]) == 16

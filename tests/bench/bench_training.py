@@ -159,7 +159,7 @@ def peak(quick):
         x, mask = ops.convert_to_tensor(x), ops.convert_to_tensor(mask)
         rate, convolutions, whole = compare(
             lambda: product(a, b), step(head, inputs, np.zeros((batch, *head.outputs[0].shape[1:]), "float32")),
-            lambda: trained.train_on_batch(x, mask), quick=quick, turns=5)
+            lambda network=trained: network.train_on_batch(x, mask), quick=quick, turns=5)
         at_peak = rate.times(1 / (2 * side**3))  # seconds of one operation
         first = next(layer for layer in trained.layers if layer_flops(layer))
         work = {"fully connected convolutions, step": (convolutions, 3 * flops(head), 0.5),
