@@ -1,5 +1,6 @@
 """lib/study/plan.py: how runs stand, and how long the rest will take."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -34,3 +35,20 @@ def test_an_estimate_takes_the_images_that_records_tell():
 def test_networks_that_encode_every_time_are_estimated_higher():
     work = {model: plan.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")}
     assert work["bfcn32s"] < work["fcn8s"] < work["unet"]
+
+
+def test_status_shows_the_epoch_of_a_run_at_work(tmp_path):
+    """By hand: a notebook as papermill saves it in the middle of a training."""
+    def cell(status, *shown):
+        return {"cell_type": "code", "metadata": {"papermill": {"status": status}},
+                "outputs": [{"data": {"text/markdown": [text]}} for text in shown]}
+
+    cells = [{"cell_type": "markdown", "metadata": {}}, cell("completed", "200 images"),
+             cell("running", "training starts", "epoch 4: loss 0.31,\nvalidation IoU 0.9"), cell("pending")]
+    notebook = tmp_path / "train.ipynb"
+    assert plan.progress(notebook) == ""
+    text = json.dumps({"cells": cells})
+    notebook.write_text(text)
+    assert plan.progress(notebook) == ", cell 2, epoch 4: loss 0.31, validation IoU 0.9"
+    notebook.write_text(text[:-5])
+    assert plan.progress(notebook) == ""
