@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from lib import PROJECT, InputError, models
-from lib.beyond import networks
-from lib.config import NOTEBOOK, Config
+from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
+from lib.config import BEYOND, NOTEBOOK, PAPER, Config
 from lib.data import datasets
 
 DECIDING = ("training", "losses", "models", "metrics", "beyond.surrogates", "beyond.networks", "beyond.scores",
             "data.datasets")  # modules of lib
 ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data.datasets": ("Dataset",)}  # where the numbers of a run begin
-TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network, of which the run's own row counts
+TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: of these the run's own row counts
 VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: datasets.FORMAT
 MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
 HINTS = ("annotation", "returns", "type_params", "type_comment", "kind", "ctx", "cause")  # fields of Python's syntax nodes
@@ -52,7 +52,7 @@ def key_parts(config: Config) -> dict[str, str]:
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     if config.encoder_weights not in ("imagenet", "none"):
         try:
-            weights = models.weights_path(networks.MODELS.get(config.model, config.model), config.encoder_weights)
+            weights = models.weights_path(config.model, config.encoder_weights)
             params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
         except InputError:  # no such file, which the run itself says
             pass
@@ -86,7 +86,7 @@ def code(config: Config, folder: Path) -> str:
     A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, or one that counts.
     """
     sources = tuple((folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in DECIDING)
-    return _code(sources, frozenset({config.loss, config.model}))
+    return _code(sources, frozenset({config.loss, config.model if config.model in PAPER["model"] + BEYOND["model"] else ""}))
 
 
 @cache

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from lib import InputError, losses, metrics, models
-from lib.beyond import networks, surrogates
+from lib.beyond import surrogates
 from lib.beyond.scores import score
 from lib.config import Config
 from lib.data import cache, datasets
@@ -60,7 +60,7 @@ def load_task(config: Config) -> Task:
 def build(config: Config) -> keras.Model:
     """The network of a configuration, freshly initialised from its seed."""
     keras.utils.set_random_seed(config.seed)
-    network = networks.build(config.model, config.image_size, config.encoder_width, config.fc_units,
+    network = models.build(config.model, config.image_size, config.encoder_width, config.fc_units,
                              config.encoder_weights, config.trainable_blocks)
     if config.batch_norm == "frozen":
         for layer in network.layers:
@@ -107,7 +107,7 @@ class Batches(keras.utils.PyDataset):
             np.random.default_rng([self.seed, epoch + 1]).permutation(self.rows))
         rows = np.sort(order[step * self.batch_size:(step + 1) * self.batch_size])  # in file order: fewer seeks
         if self.inputs is None:
-            return networks.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
+            return models.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
         return self.inputs[rows], self.task.masks(rows)
 
 
@@ -137,7 +137,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
         array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
         for start in range(0, shape[0], ENCODE_BATCH):
             images = task.dataset.images[start:start + ENCODE_BATCH]
-            array[start:start + len(images)] = frozen.predict_on_batch(networks.preprocess(config.model, images))
+            array[start:start + len(images)] = frozen.predict_on_batch(models.preprocess(config.model, images))
         array.flush()
 
     return cache.build_once(folder, opened, write)
@@ -170,7 +170,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
         (images, size, size, 1) float32.
     """
     start = time.time()
-    frozen, trained = networks.halves(network, config.trainable_blocks)
+    frozen, trained = models.halves(network, config.trainable_blocks)
     inputs = None
     if frozen is not None and config.cache_features:
         inputs = features(config, task, frozen)

@@ -81,7 +81,7 @@ def pretrain(model, n_images=3000, size=128, epochs=10, batch_size=32, learning_
     first.kernel.assign(first.kernel / 64)  # inputs are about 64 times as large as He's rule expects
     outputs = [keras.layers.Conv2D(CLASSES.max() + 1, 1, activation="softmax", name=f"parts{cell}")(
         base.get_layer(layer).output)
-        for cell, layer in ((16, models.ENCODERS[model][1][-2]), (32, models.ENCODERS[model][1][-1]))]
+        for cell, layer in ((16, models.NETWORKS[model].blocks[-2]), (32, models.NETWORKS[model].blocks[-1]))]
     network = keras.Model(base.input, outputs)
     n_train = n_images * 9 // 10
     train = Batches(model, images[:n_train], classes[:n_train], batch_size, np.random.default_rng(SEED))
@@ -109,7 +109,7 @@ def pretrain(model, n_images=3000, size=128, epochs=10, batch_size=32, learning_
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=models.ENCODERS)
+    parser.add_argument("model", choices=models.NETWORKS)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
