@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,9 +18,8 @@ from lib.beyond.scores import score
 from lib.config import Config
 from lib.data import cache, datasets
 from lib.provenance import key, versions
-from lib.record import _write_csv, claim, set_aside
+from lib.record import FORMAT, claim, write
 
-RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
 LOSSES = losses.LOSSES | surrogates.SURROGATES
 # Of the batch; "own" is what the loss's class says, "pooled" is of cross-entropy, and see `loss`.
@@ -121,7 +119,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
     """
     weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in frozen.get_weights())).hexdigest()
     name = json.dumps([task.dataset.digest, config.image_size, config.model, frozen.output.name, weights,
-                       keras.backend.backend(), keras.__version__, RECORD_FORMAT])
+                       keras.backend.backend(), keras.__version__, FORMAT])
     folder = cache.cache_root() / f"features-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     shape = (len(task.dataset.ids), *frozen.output.shape[1:])
 
@@ -238,20 +236,12 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     ids = np.array(task.dataset.ids)[task.split.test]
     trainable, frozen = models.parameters(network)
     record = {
-        "format": RECORD_FORMAT, "run_id": config.run_id, "params": asdict(config), "scores": scores,
+        "format": FORMAT, "run_id": config.run_id, "params": asdict(config), "scores": scores,
         "epochs_run": outcome["epochs_run"], "best_epoch": outcome["best_epoch"], "seed": config.seed,
         "seconds": {"data": loaded - start, "model": built - loaded, **outcome["seconds"],
                     "scoring": time.time() - fitted, "total": time.time() - start},
         "weights": {"trainable": trainable, "frozen": frozen}, "data": task.describe(), "versions": versions(),
         "key": filed_under, "key_parts": key_parts}
     record["seconds"] = {phase: round(seconds, 3) for phase, seconds in record["seconds"].items()}
-    if (folder / "record.json").exists():  # only now that the new run is complete
-        set_aside(folder)
-        folder.mkdir()
-    _write_csv(folder / "history.csv", history)
-    _write_csv(folder / "per_image.csv", {"id": ids, **per_image})
-    np.savez_compressed(folder / "probabilities.npz", probabilities=metrics.quantise(probabilities[..., 0]), ids=ids)
-    partial = folder / "record.json.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "record.json")
+    write(folder, record, history, {"id": ids, **per_image}, metrics.quantise(probabilities[..., 0]))
     return record
