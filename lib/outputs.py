@@ -33,6 +33,7 @@ class State:
     failed: dict[str, str]
     running: list[str]
     problems: list[str]
+    has_maps: bool = False  # of its first run
 
     @property
     def name(self) -> str:
@@ -44,13 +45,13 @@ def state(folder: Path) -> State | None:
     """How a study stands; None for a folder that holds nothing of a study."""
     try:
         study = read_study(folder)
-        done, problems = list(study), study.problems
+        done, problems, has_maps = list(study), study.problems, next(iter(study.values())).has_maps
     except InputError:
-        done, problems = [], []
+        done, problems, has_maps = [], [], False
     failed = {path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
               for path in sorted(folder.glob(".failed/*/error.txt")) if path.is_file()}
     running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
-    return State(folder, done, failed, running, problems) if done or failed or running else None
+    return State(folder, done, failed, running, problems, has_maps) if done or failed or running else None
 
 
 def studies(outputs: Path = OUTPUTS) -> list[State]:

@@ -52,12 +52,20 @@ class Condition:
         return sorted(set.intersection(*(set(self.runs.get(loss, ())) for loss in losses)))
 
     def scores(self, loss: str, column: str, seeds: Iterable[int]) -> np.ndarray:
-        """A per-image score of one loss, (seeds, images) float64. Raises InputError if a run has no such score."""
+        """A per-image score of one loss, (seeds, images) float64.
+
+        Raises:
+            InputError: a run has no such score, or was tested on other images than another run of its seed.
+        """
         for seed in seeds:
             run = self.runs[loss][seed]
             if column not in run.per_image:
                 raise InputError(f"{run.folder / 'per_image.csv'}: has no column {column}, an older version wrote it; "
                                  "run it again with `python -m lib.study run`")
+            other = next(runs[seed] for runs in self.runs.values() if seed in runs)
+            if run.per_image["id"].tolist() != other.per_image["id"].tolist():
+                raise InputError(f"{run.folder}: was tested on other images, or in another order, than {other.run_id}, so their "
+                                 "scores cannot be compared image by image; run both again with `python -m lib.study run`")
         return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
 
     def ids(self) -> np.ndarray:
@@ -92,7 +100,7 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
         folder = PROJECT / study_dir
         return {folder.name: outputs.read_study(folder)}
     roots = [PROJECT / "outputs", PROJECT / "outputs" / "published"]
-    finished = {name: [len(list((root / name).glob("*/record.json"))) for root in roots] for name in STUDIES}
+    finished = {name: [outputs.count_finished(root / name) for root in roots] for name in STUDIES}
     found = {name: outputs.read_study(roots[int(np.argmax(counts))] / name)
              for name, counts in finished.items() if any(counts)}
     if not found:
@@ -122,12 +130,19 @@ def overview_table(studies: dict[str, Study]) -> Table:
 
 
 def conditions(study: Study) -> list[Condition]:
-    """The conditions of a study, in the order of their first runs."""
+    """The conditions of a study, in the order of their first runs.
+
+    Raises:
+        InputError: two runs of one condition, loss and seed.
+    """
     every = [{key: value for key, value in run.record["params"].items() if key not in IGNORED} for run in study.values()]
     varying = [key for key in every[0] if len({str(params.get(key)) for params in every}) > 1]
     grouped, found = defaultdict(lambda: defaultdict(dict)), {}
     for run, params in zip(study.values(), every):
         name = _name(params, varying)
+        if earlier := grouped[name][run.loss].get(run.record["seed"]):
+            raise InputError(f"{study.folder}: the runs {earlier.run_id} and {run.run_id} have the same condition, loss and "
+                             f"seed {run.record['seed']}; keep one of them, or give them different seeds")
         grouped[name][run.loss][run.record["seed"]] = run
         found[name] = params
     return [Condition(name, found[name], {loss: dict(seeds) for loss, seeds in runs.items()},

@@ -12,7 +12,7 @@ import numpy as np
 from lib import InputError, record
 from lib.analysis import pairs
 from lib.beyond.scores import histograms, iou_at_levels
-from lib.config import resolve
+from lib.config import Config, resolve
 from lib.data import datasets
 from lib.outputs import PICTURES, Study
 from lib.record import Run
@@ -29,14 +29,15 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
         config = resolve(run.record["params"])
     except InputError as error:
         raise InputError(f"{run.folder / 'record.json'}: {error}") from error
-    images, labels, ids, digest = _published(run, config) or _loaded(config)
+    images, labels, ids, digest = _published(run, config) or read_pictures(config)
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
         raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
                          "run saw; restore them or run it again")
     return images, datasets.binary_masks(labels, config.hair, config.part)
 
 
-def _loaded(config):
+def read_pictures(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Images, labels and ids of a configuration's test part, read from its data, and their digest. Raises InputError."""
     dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())
     test = dataset.split(**config.split_arguments()).test
     return dataset.images[test], dataset.labels[test], np.array(dataset.ids)[test], dataset.digest

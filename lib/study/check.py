@@ -92,7 +92,7 @@ def report(study: Study) -> tuple[str, int]:
     Raises:
         InputError: no run has maps.
     """
-    if study and not any((run.folder / "probabilities.npz").exists() for run in study.values()):
+    if study and not any(run.has_maps for run in study.values()):
         raise InputError(f"{study.folder}: its runs have no stored maps, as studies with real people are published without "
                          "them; check a study of your own in outputs/")
     checked, lines = [], [*study.problems]

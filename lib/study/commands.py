@@ -58,7 +58,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             sub.add_argument("--any-code", action="store_true",
                              help="count runs of other versions of the code and notebook as done")
         if command == "rerun":
-            sub.add_argument("record", help="a record.json")
+            sub.add_argument("record", help="a record.json, or a study's folder with the run id behind it")
+            sub.add_argument("run_id", nargs="?", default="", help="of a study's folder: which of its runs")
         if command == "publish":
             sub.add_argument("--to", required=True, help="the new folder")
     return parser.parse_args(argv)
@@ -87,7 +88,8 @@ def main(argv: list[str] | None = None) -> int:
         if options.command == "rerun":
             from lib.study import rerun
             out = study if options.out else outputs.OUTPUTS / outputs.RERUN
-            print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"))))
+            print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"),
+                                                   options.run_id)))
             return 0
         if options.command == "report":
             from lib.study import report

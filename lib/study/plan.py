@@ -4,21 +4,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-if TYPE_CHECKING:
-    from lib.study import Planned
-
-from lib import InputError
+from lib import InputError, packs
 from lib.config import NOTEBOOK, Config
 from lib.data import datasets, layouts
 from lib.provenance import key, key_parts
-from lib.record import read_run
+from lib.record import Run, read_run
 from lib.study import execute
 
 
@@ -33,12 +29,15 @@ class Planned:
     images: int | None = None  # of its data set, where a record tells
 
 
-def state(config: Config, study: Path, any_code: bool = False) -> Planned:
-    """How one run stands in a study folder; with `any_code` it may have been done by another version of the code."""
+def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[str, Run] | None = None) -> Planned:
+    """How one run stands in a study folder; with `any_code` it may have been done by another version of the code.
+
+    `packed` are the runs of a packed study.
+    """
     folder, failed = study / config.run_id, study / execute.FAILED / config.run_id
-    if os.path.lexists(folder):
+    if os.path.lexists(folder) or config.run_id in (packed or {}):
         try:
-            record = read_run(folder).record
+            record = (packed[config.run_id] if packed else read_run(folder)).record
         except InputError as error:
             return Planned(config, "stale", str(error))
         detail = f"IoU {record['scores']['iou']:.4f}, {record['epochs_run']} epochs"
@@ -98,7 +97,8 @@ def is_active(study: Path) -> bool:
 
 def plan(configs: list[Config], study: Path, any_code: bool = False) -> list[Planned]:
     """How every run stands."""
-    return [state(config, study, any_code) for config in configs]
+    packed = packs.read(study)[0] if packs.is_packed(study) else None
+    return [state(config, study, any_code, packed) for config in configs]
 
 
 def show(planned: list[Planned], workers: int) -> None:

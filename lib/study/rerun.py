@@ -4,33 +4,31 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lib import InputError
+from lib import InputError, packs
 from lib.config import Config, resolve
+from lib.outputs import read_study
 from lib.provenance import key, versions
 from lib.record import METRICS, Run, read_run
 from lib.study import execute
 
 
-def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]:
+def rerun(record: Path, study: Path, root: str | None = None, run_id: str = "") -> tuple[Run, Run]:
     """Executes the training notebook with a record's parameters into the folder `study`.
 
     Args:
-        record: a `record.json`, or the folder that holds it.
+        record: a `record.json`, the folder that holds it, or with `run_id` the folder of its study, packed or not.
         root: the data root, where it is not the record's.
     Returns:
         (the run of the record, the new run).
     Raises:
         InputError: a record that cannot be read, a run that stands in `study` already, or a run that failed.
     """
-    if not record.is_dir() and record.name != "record.json":
-        raise InputError(f"{record}: is no record; give a record.json or the folder of a run")
-    folder = (record if record.is_dir() else record.parent).resolve()
     execute.check_machine()
-    first = read_run(folder)
+    first = _find(record.resolve(), run_id)
     try:
         config = resolve(first.record["params"])
     except InputError as error:
-        raise InputError(f"{folder / 'record.json'}: {error}") from error
+        raise InputError(f"{first.folder / 'record.json'}: {error}") from error
     config = replace(config, data=root) if root else config
     if (study / config.run_id).exists():
         raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder with --out")
@@ -44,6 +42,19 @@ def rerun(record: Path, study: Path, root: str | None = None) -> tuple[Run, Run]
     if outcome["error"]:
         raise InputError(f"{config.run_id}: {outcome['error']} (see {study / execute.FAILED / config.run_id})")
     return first, read_run(study / config.run_id)
+
+
+def _find(record, run_id):
+    if run_id:
+        study = read_study(record)
+        if run_id not in study:
+            raise InputError(f"{record}: has no finished run {run_id!r}; `python -m lib.study status` lists those of a study")
+        return study[run_id]
+    if packs.is_packed(record):
+        raise InputError(f"{record}: is a study; name one of its runs too: `python -m lib.study rerun {record} RUN_ID`")
+    if not record.is_dir() and record.name != "record.json":
+        raise InputError(f"{record}: is not a record; give a record.json, the folder of a run, or a study and a run id")
+    return read_run(record if record.is_dir() else record.parent)
 
 
 def differences(run: Run, config: Config) -> list[str]:

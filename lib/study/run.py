@@ -3,18 +3,23 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from lib import InputError, packs
 from lib.config import Config
 from lib.data import datasets
 from lib.provenance import key
 from lib.record import SUPERSEDED, read_run
-from lib.study import execute, workers
+from lib.study import execute
 from lib.study.plan import plan
 
+if TYPE_CHECKING:
+    from lib.study import workers
 
-def run(configs: list[Config], study: Path, where: workers.Where, force: bool = False, any_code: bool = False,
+
+def run(configs: list[Config], study: Path, where: "workers.Where", force: bool = False, any_code: bool = False,
         timeout: float | None = None) -> int:
     """Executes the runs that are not done, with a progress bar; returns how many failed.
 
@@ -23,6 +28,10 @@ def run(configs: list[Config], study: Path, where: workers.Where, force: bool = 
     Raises:
         InputError: missing data, a folder that cannot be written, or another `run` at work on it.
     """
+    from lib.study import workers  # here, as Dask takes a second to import
+
+    if packs.is_packed(study):
+        raise InputError(f"--out: {study} is a packed study, to be read only; choose another folder")
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
     if force or any(p.state != "done" for p in plan(configs, study, any_code)):

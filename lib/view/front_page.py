@@ -35,7 +35,7 @@ def front_page() -> None:
 
     buttons = []
     for state in states:
-        if state.done and (state.folder / state.done[0] / "probabilities.npz").is_file():
+        if state.has_maps:
             button = ipywidgets.Button(description=f"{state.name}: where do the losses disagree most?",
                                        layout={"width": "auto"}, tooltip=f"opens the inspector on {state.name}")
             button.on_click(opener(state))
