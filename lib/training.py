@@ -9,6 +9,7 @@ import platform
 import re
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from lib.results import set_aside
 
 RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
-LOSSES = losses.LOSSES | surrogates.SURROGATES
+LOSSES = {name: partial(surrogates.Surrogate, name) for name in surrogates.SURROGATES} | losses.LOSSES
 # Of the batch; "own" is what the loss's class says, "pooled" is of cross-entropy, and see `loss`.
 REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_batch_size"}
 
@@ -73,7 +74,7 @@ def loss(config: Config) -> keras.losses.Loss:
     "pooled" counts the pixels of the batch as one image; of cross-entropy that is the mean over equal images.
     """
     if config.loss_reduction == "pooled" and config.loss != "bce":
-        return (LOSSES | {"iou": surrogates.Jaccard})[config.loss](pooled=True)
+        return surrogates.Surrogate(config.loss, pooled=True)
     reduction = {} if config.loss_reduction == "own" else {"reduction": REDUCTIONS[config.loss_reduction]}
     return LOSSES[config.loss](**reduction)
 
