@@ -86,7 +86,9 @@ def code(config: Config, folder: Path) -> str:
     A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, or one that counts.
     """
     sources = tuple((folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in DECIDING)
-    return _code(sources, frozenset({config.loss, config.model if config.model in PAPER["model"] + BEYOND["model"] else ""}))
+    loss = "jaccard" if config.loss == "iou" and config.loss_reduction == "pooled" else config.loss
+    model = config.model if config.model in PAPER["model"] + BEYOND["model"] else ""
+    return _code(sources, frozenset({loss, config.loss, model}))
 
 
 @cache

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import keras
 import numpy as np
 
 from lib import InputError, losses, metrics, models
-from lib.beyond import surrogates
+from lib.beyond import networks, surrogates  # noqa: F401  networks: its rows of models.NETWORKS
 from lib.beyond.scores import score
-from lib.config import Config
+from lib.config import BEYOND, Config
 from lib.data import cache, datasets
 from lib.provenance import key, versions
 from lib.record import FORMAT, claim, write
 
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
-LOSSES = losses.LOSSES | surrogates.SURROGATES
+LOSSES = losses.LOSSES | {name: partial(surrogates.Surrogate, name) for name in BEYOND["loss"]}
 # Of the batch; "own" is what the loss's class says, "pooled" is of cross-entropy, and see `loss`.
 REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_batch_size"}
 
@@ -73,7 +74,7 @@ def loss(config: Config) -> keras.losses.Loss:
     "pooled" counts the pixels of the batch as one image; of cross-entropy that is the mean over equal images.
     """
     if config.loss_reduction == "pooled" and config.loss != "bce":
-        return (LOSSES | {"iou": surrogates.Jaccard})[config.loss](pooled=True)
+        return surrogates.Surrogate("jaccard" if config.loss == "iou" else config.loss, pooled=True)
     reduction = {} if config.loss_reduction == "own" else {"reduction": REDUCTIONS[config.loss_reduction]}
     return LOSSES[config.loss](**reduction)
 

@@ -15,7 +15,6 @@ from lib import PROJECT, InputError, outputs
 from lib.analysis import intervals, names, stats
 from lib.analysis import mixed_model as mixed
 from lib.analysis.intervals import Effect
-from lib.analysis.mixed_model import Mixed
 from lib.analysis.pairs import collapsed, data_note, is_capped
 from lib.analysis.tables import Table
 from lib.config import PAPER
@@ -29,6 +28,7 @@ BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
 STUDIES = ("losses", "synthetic", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
+PAIR = PAPER["loss"]  # IoU loss and BCE
 NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
         "drawn at random (intervals.crossed_t) and the training images as fixed.")
 NOTE_ONE_SEED = ("A condition in which the losses share a single seed has no interval: run it with more, "
@@ -166,22 +166,22 @@ def _word(name, value):
     return f"{words} not recorded" if value is None else f"{words} {value:g}"
 
 
-def compare(found: Iterable[Condition], loss: str, column: str, reference: str = "bce") -> Effect | None:
-    """How much higher a per-image score of `loss` is than that of `reference`, over all these conditions.
+def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None:
+    """How much higher a per-image score of `loss` is than that of BCE, over all these conditions.
 
     Returns:
         `Effect` of `intervals.crossed_t`; where splits are random, of `stats.nadeau_bengio` on the seeds that all
         conditions have, over the mean of the conditions. None where no condition has both losses.
     """
-    found = [condition for condition in found if condition.seeds(loss, reference)]
+    found = [condition for condition in found if condition.seeds(loss, "bce")]
     if any(condition.is_resampled for condition in found):
-        seeds = set.intersection(*(set(condition.seeds(loss, reference)) for condition in found))
-        means = [[condition.scores(loss, column, [seed]).mean() - condition.scores(reference, column, [seed]).mean()
+        seeds = set.intersection(*(set(condition.seeds(loss, "bce")) for condition in found))
+        means = [[condition.scores(loss, column, [seed]).mean() - condition.scores("bce", column, [seed]).mean()
                   for condition in found] for seed in sorted(seeds)]
         counts = next(iter(found[0].runs[loss].values())).record["data"]["counts"]
         return stats.nadeau_bengio(np.mean(means, 1), counts["train"], counts["test"]) if means else None
-    seeds = [condition.seeds(loss, reference) for condition in found]
-    differences = [condition.scores(loss, column, each) - condition.scores(reference, column, each)
+    seeds = [condition.seeds(loss, "bce") for condition in found]
+    differences = [condition.scores(loss, column, each) - condition.scores("bce", column, each)
                    for condition, each in zip(found, seeds)]
     clusters = [datasets.people(condition.ids()) for condition in found]
     return intervals.crossed_t(differences, clusters, seeds=seeds) if found else None
@@ -211,37 +211,37 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
                  f"{data_note(list(study.values()))}")
 
 
-def conditions_table(study: Study, column: str = "iou", loss: str = "iou", reference: str = "bce") -> Table:
-    """One loss against the reference in every condition, with the share of positive pixels."""
+def conditions_table(study: Study) -> Table:
+    """IoU loss against BCE in every condition, with the share of positive pixels."""
     rows = []
     for condition in conditions(study):
-        if seeds := condition.seeds(loss, reference):
-            effect = compare([condition], loss, column, reference)
-            scores = [float(condition.scores(each, column, seeds).mean()) for each in (loss, reference)]
+        if seeds := condition.seeds(*PAIR):
+            effect = compare([condition], "iou", "iou")
+            scores = [float(condition.scores(each, "iou", seeds).mean()) for each in PAIR]
             rows.append([condition.name, condition.positive_share, len(seeds), len(condition.ids()), *scores,
                          effect.difference, effect.low, effect.high, effect.p,
-                         *(condition.collapsed(each) for each in (loss, reference))])
-    columns = ["condition", "positive share", "seeds", "images", names.LOSSES[loss], names.LOSSES[reference], "difference", "low",
-               "high", "p", f"collapsed: {names.LOSSES[loss]}", f"collapsed: {names.LOSSES[reference]}"]
-    return Table(f"{names.LOSSES[loss]} loss against {names.LOSSES[reference]} by condition: {names.SCORES[column]}", columns, rows,
-                 f"{_note([study], loss, reference)} P-values are not corrected for the number of conditions. A collapsed run calls every "
+                         *(condition.collapsed(each) for each in PAIR)])
+    columns = ["condition", "positive share", "seeds", "images", "IoU", "BCE", "difference", "low",
+               "high", "p", "collapsed: IoU", "collapsed: BCE"]
+    return Table("IoU loss against BCE by condition: IoU at 0.5", columns, rows,
+                 f"{_note([study], *PAIR)} P-values are not corrected for the number of conditions. A collapsed run calls every "
                  "pixel the same. "
                  f"{data_note(list(study.values()))}")
 
 
-def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = "bce") -> Table:
+def metric_table(studies: dict[str, Study]) -> Table:
     """Loss or metric? One comparison by every score that all runs have, over all conditions of each study."""
     rows = []
     for name, study in studies.items():
-        found = [each for each in conditions(study) if each.seeds(loss, reference)]
-        runs = [run for each in found for run in (*each.runs[loss].values(), *each.runs[reference].values())]
+        found = [each for each in conditions(study) if each.seeds(*PAIR)]
+        runs = [run for each in found for loss in PAIR for run in each.runs[loss].values()]
         for column in SCORES:
-            if all(column in run.per_image for run in runs) and (effect := compare(found, loss, column, reference)):
-                pairs = sum(len(condition.seeds(loss, reference)) for condition in found)
+            if all(column in run.per_image for run in runs) and (effect := compare(found, "iou", column)):
+                pairs = sum(len(condition.seeds(*PAIR)) for condition in found)
                 rows.append([name, names.SCORES[column], len(found), pairs, effect.difference, effect.low, effect.high, effect.p])
-    return Table(f"{names.LOSSES[loss]} loss against {names.LOSSES[reference]}, by score",
+    return Table("IoU loss against BCE, by score",
                  ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows,
-                 _note(studies.values(), loss, reference))
+                 _note(studies.values(), *PAIR))
 
 
 def _note(studies, *losses):
@@ -253,7 +253,7 @@ def _note(studies, *losses):
                                              (NOTE_ONE_SEED, single)) if holds)
 
 
-def best_rates_table(study: Study, reference: str = "bce") -> Table:
+def best_rates_table(study: Study) -> Table:
     """Every loss at the learning rate that its validation part prefers, and how it compares there.
 
     The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds. What
@@ -269,35 +269,34 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
                                  "compare rates in a study with one number of epochs for each")
             rates[rate] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
-    if any((where, reference) not in chosen for where, _ in chosen):
-        raise InputError(f"{study.folder}: has no run with {names.LOSSES[reference]} to compare with; run the rest of the "
-                         "study")
+    if any((where, "bce") not in chosen for where, _ in chosen):
+        raise InputError(f"{study.folder}: has no run with BCE to compare with; run the rest of the study")
     rows = []
     for (where, loss), (rate, (validated, condition)) in chosen.items():
-        other = chosen[where, reference][1][1]
-        seeds = sorted(set(condition.runs[loss]) & set(other.runs[reference]))
+        other = chosen[where, "bce"][1][1]
+        seeds = sorted(set(condition.runs[loss]) & set(other.runs["bce"]))
         row = [where, names.LOSSES.get(loss, loss), len(by_loss[where, loss]), rate, len(seeds), validated]
         scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
         row += [float(values.mean()) for values in scores.values()]
-        if loss != reference:
-            d = scores["iou"] - other.scores(reference, "iou", seeds)
+        if loss != "bce":
+            d = scores["iou"] - other.scores("bce", "iou", seeds)
             effect = intervals.crossed_t([d], [datasets.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]
         rows.append(row + [None] * (12 - len(row)))
-    columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU'",
-               f"IoU minus {names.LOSSES[reference]}", "low", "high", "p"]
+    columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU′",
+               "IoU minus BCE", "low", "high", "p"]
     return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: (row[0], -row[6])),
                  f"{_note([study])} {data_note(list(study.values()))}")
 
 
-def mixed_model(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> Mixed:
-    """`mixed_model` of one loss against the reference over all conditions, its effect by network."""
-    rows = [(float(condition.runs[each][seed].per_image[column].mean()), each == loss, f"{number} {condition.name}", seed,
+def mixed_model(studies: Iterable[Study]) -> mixed.Mixed:
+    """`mixed.mixed_model` of IoU loss against BCE, IoU at 0.5, over all conditions, its effect by network."""
+    rows = [(float(condition.runs[each][seed].per_image["iou"].mean()), each == "iou", f"{number} {condition.name}", seed,
              condition.params["model"])
             for number, study in enumerate(studies) for condition in conditions(study)
-            for seed in condition.seeds(loss, reference) for each in (loss, reference)]
+            for seed in condition.seeds(*PAIR) for each in PAIR]
     if not rows:
-        raise InputError(f"these studies have no seed with both {names.LOSSES[loss]} and {names.LOSSES[reference]}; run the rest of them")
+        raise InputError("these studies have no seed with both IoU and BCE; run the rest of them")
     return mixed.mixed_model(*map(np.array, zip(*rows)))
 
 

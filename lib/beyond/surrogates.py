@@ -18,6 +18,7 @@ have no gradient: the loss is mean(P), as with `losses.soft_iou`. The Lovász lo
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -182,100 +183,39 @@ def _check_weights(alpha, beta):
                          "or more and beta above 0")
 
 
+SURROGATES: dict[str, Callable[..., Tensor]] = {
+    "dice": dice_loss, "tversky": tversky_loss, "focal_tversky": focal_tversky_loss, "jaccard_distance": jaccard_distance,
+    "jaccard_metric": jaccard_metric_loss, "lovasz_hinge": lovasz_hinge, "lovasz_sigmoid": lovasz_sigmoid,
+    "bce_iou": bce_iou, "jaccard": jaccard_loss}  # the last is IoU loss where `loss_reduction` is pooled
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
 class Surrogate(keras.losses.Loss):
-    """A function of this module as a Keras loss, summed over the batch like `losses.IoULoss`.
+    """A function of `SURROGATES` as a Keras loss, summed over the batch like `losses.IoULoss`.
 
     Args:
+        function: its name in `SURROGATES`.
         pooled: see above; `reduction` then has no effect, as there is one value.
         reduction: Keras' own: "sum", "sum_over_batch_size" for the mean, "none" for one value per image.
+        name: of the loss in Keras; by default that of the Python function.
         parameters: further keyword arguments of the function.
     Raises:
-        InputError: a parameter that the function does not have, or out of range.
+        InputError: an unknown name, a parameter that the function does not have, or one out of range.
     """
 
-    function = None
-
-    def __init__(self, pooled: bool = False, reduction: str = "sum", name: str | None = None,
+    def __init__(self, function: str, pooled: bool = False, reduction: str = "sum", name: str | None = None,
                  **parameters: float):
-        super().__init__(name=name or self.function.__name__, reduction=reduction, dtype="float32")
-        self.pooled, self.parameters = pooled, parameters
+        if function not in SURROGATES:
+            raise InputError(f"function is {function!r}: use one of {', '.join(SURROGATES)}")
+        super().__init__(name=name or SURROGATES[function].__name__, reduction=reduction, dtype="float32")
+        self.function, self.pooled, self.parameters = function, pooled, parameters
         try:
             self(*np.zeros((2, 1, 64, 64, 1), "float32"))
         except TypeError as error:
-            raise InputError(f"{type(self).__name__}: {error}; give parameters of surrogates.{self.function.__name__}") from error
+            raise InputError(f"{function}: {error}; give parameters of surrogates.{SURROGATES[function].__name__}") from error
 
     def call(self, y_true, y_pred):
-        return self.function(y_true, y_pred, pooled=self.pooled, **self.parameters)
+        return SURROGATES[self.function](y_true, y_pred, pooled=self.pooled, **self.parameters)
 
     def get_config(self):
-        return {**super().get_config(), "pooled": self.pooled, **self.parameters}
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class Tversky(Surrogate):
-    """`tversky_loss` as a Keras loss."""
-
-    function = staticmethod(tversky_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class Dice(Surrogate):
-    """`dice_loss` as a Keras loss."""
-
-    function = staticmethod(dice_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class Jaccard(Surrogate):
-    """`jaccard_loss` as a Keras loss."""
-
-    function = staticmethod(jaccard_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class FocalTversky(Surrogate):
-    """`focal_tversky_loss` as a Keras loss."""
-
-    function = staticmethod(focal_tversky_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class JaccardDistance(Surrogate):
-    """`jaccard_distance` as a Keras loss."""
-
-    function = staticmethod(jaccard_distance)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class JaccardMetric(Surrogate):
-    """`jaccard_metric_loss` as a Keras loss."""
-
-    function = staticmethod(jaccard_metric_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class LovaszHinge(Surrogate):
-    """`lovasz_hinge` as a Keras loss."""
-
-    function = staticmethod(lovasz_hinge)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class LovaszSigmoid(Surrogate):
-    """`lovasz_sigmoid` as a Keras loss."""
-
-    function = staticmethod(lovasz_sigmoid)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class BceIoU(Surrogate):
-    """`bce_iou` as a Keras loss."""
-
-    function = staticmethod(bce_iou)
-
-
-# The paper's own IoU loss, here the class `Jaccard`, is "iou" in `losses.LOSSES`.
-SURROGATES: dict[str, type[keras.losses.Loss]] = {
-    "dice": Dice, "tversky": Tversky, "focal_tversky": FocalTversky, "jaccard_distance": JaccardDistance,
-    "jaccard_metric": JaccardMetric, "lovasz_hinge": LovaszHinge, "lovasz_sigmoid": LovaszSigmoid,
-    "bce_iou": BceIoU}
+        return {**super().get_config(), "function": self.function, "pooled": self.pooled, **self.parameters}

@@ -106,10 +106,15 @@ def matches(path: Path, checksum: str) -> bool:
 
 
 def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
-    """Download from the first address that works to `path`, by way of `<path>.part`. Raises InputError."""
-    partial = path.with_name(path.name + ".part")
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    """Download from the first address that works; `path` appears once it is verified. Raises InputError."""
+    http = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     pooch.get_logger().setLevel("WARNING")
+
+    def download(url, file, _):  # pooch moves `file` to `path` after it, or deletes it
+        http(url, file, None)
+        if path.suffix == ".zip" and not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile
+
     failures = []
     made = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
     try:
@@ -119,22 +124,15 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
                          "--data") from error
     for url in urls:
         try:
-            partial.unlink(missing_ok=True)
-            pooch.retrieve(url, None, partial.name, path.parent, downloader=downloader)
-            if checksum and not matches(partial, checksum):
-                failures.append(f"{url} (wrong checksum, not {checksum})")
-            elif path.suffix == ".zip" and not zipfile.is_zipfile(partial):
-                failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry
-            else:
-                os.replace(partial, path)
-                return
-        except (OSError, ValueError) as error:  # requests' errors are OSError; ValueError: no http address
+            pooch.retrieve(url, checksum, path.name, path.parent, downloader=download)
+            return
+        except zipfile.BadZipFile:
+            failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry
+        except (OSError, ValueError) as error:  # requests' errors are OSError; ValueError: no http address, or pooch's
             response = getattr(error, "response", None)
-            reason = type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+            reason = (f"wrong checksum, not {checksum}" if "known hash" in str(error) else
+                      type(error).__name__ if response is None else f"HTTP status {response.status_code}")
             failures.append(f"{url} ({reason})")
-        finally:
-            if partial.is_file():
-                partial.unlink()
     with contextlib.suppress(OSError):  # another download is at work there
         for folder in made:
             folder.rmdir()

@@ -46,7 +46,7 @@ def gpus() -> list[str]:
 
 
 @contextlib.contextmanager
-def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5) -> Iterator[str | None]:
+def claimed_gpu(names: list[str], folder: Path | None = None) -> Iterator[str | None]:
     """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without.
 
     Raises InputError if the lock files cannot be written.
@@ -68,7 +68,7 @@ def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5)
             finally:
                 lock.release()
             return
-        time.sleep(poll)
+        time.sleep(0.5)
     yield None
 
 

@@ -34,23 +34,20 @@ TRAINING, VALIDATION, GREY, OUTSIDE = "#767676", "#009E73", "#767676", "#CC79A7"
 
 
 @rc_context(STYLE)
-def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: str = "val_iou") -> Figure:
-    """Loss and a metric over the epochs, training (where the history has it) and validation.
+def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int) -> Figure:
+    """Loss and IoU at 0.5 over the epochs, training (where the history has it) and validation.
 
     Args:
-        history: column -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `metric`; NaN is a gap.
+        history: column -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `val_iou`; NaN is a gap.
         best_epoch: the epoch whose weights were kept, from 1; a line marks it.
-        metric: a validation column of the history.
     Raises:
-        InputError: if the history has no such column.
+        InputError: if the history lacks one of them.
     """
-    score = metric.removeprefix("val_")
-    for column in ("epoch", "loss", "val_loss", "val_" + score):
+    for column in ("epoch", "loss", "val_loss", "val_iou"):
         if column not in history:
             raise InputError(f"history has no column {column!r}: it has {', '.join(history)}")
     fig = Figure(figsize=(7.5, 2.8), layout="constrained")
-    ylabels = ("loss of a batch", names.SCORES.get(score, score))
-    for ax, name, ylabel in zip(fig.subplots(1, 2), ("loss", score), ylabels):
+    for ax, name, ylabel in zip(fig.subplots(1, 2), ("loss", "iou"), ("loss of a batch", names.SCORES['iou'])):
         if name in history:
             ax.plot(history["epoch"], history[name], ".--", color=TRAINING, ms=3, label="training")
         ax.plot(history["epoch"], history["val_" + name], ".-", color=VALIDATION, ms=3, label="validation")
@@ -63,27 +60,25 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
 
 
 @rc_context(STYLE)
-def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]], metric: str = "val_iou") -> Figure:
-    """A validation score over the epochs after IoU loss and after BCE loss, in one chart; the best epochs are marked.
+def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figure:
+    """Validation IoU at 0.5 over the epochs after IoU loss and after BCE loss, in one chart; the best epochs are marked.
 
     Args:
         runs: loss -> (history, best epoch), as in `learning_curves`.
-        metric: a score that both losses share; their own values have different units.
     Raises:
-        InputError: if there is no run, or a history has no such column.
+        InputError: if there is no run, or a history has no `val_iou`.
     """
     check_together(runs=runs)
     fig = Figure(figsize=(5.2, 3), layout="constrained")
     ax = fig.subplots()
     for number, (loss, (history, best_epoch)) in enumerate(runs.items()):
-        if metric not in history:
-            raise InputError(f"history has no column {metric!r}: it has {', '.join(history)}")
-        values, colour = np.asarray(history[metric], "float64"), COLOURS.get(loss, VALIDATION)
+        if "val_iou" not in history:
+            raise InputError(f"history has no column 'val_iou': it has {', '.join(history)}")
+        values, colour = np.asarray(history["val_iou"], "float64"), COLOURS.get(loss, VALIDATION)
         ax.plot(history["epoch"], values, ".-", ms=3, color=colour, label=f"{NAMES.get(loss, loss)}, best {best_epoch}")
         ax.scatter([best_epoch], values[np.equal(history["epoch"], best_epoch)], s=120 / 2**number,
                    facecolor="none", edgecolor=colour, zorder=3)  # one ring shows around the other
-    score = metric.removeprefix("val_")
-    ax.set(xlabel="epoch", ylabel=f"validation: {names.SCORES.get(score, score)}", xlim=(0, None))
+    ax.set(xlabel="epoch", ylabel=f"validation: {names.SCORES['iou']}", xlim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y")
     ax.legend(loc="lower right")

@@ -14,6 +14,7 @@ from lib.config import NOTEBOOK
 from lib.outputs import read_study
 from lib.record import SUPERSEDED, read_run
 from lib.study import commands, execute, plan, rerun, workers
+from lib.study import run as runs
 from lib.study.run import decode, run
 
 TINY = {"synthetic_images": 14, "image_size": 64, "encoder_weights": "none", "encoder_width": 0.125, "fc_units": 8,
