@@ -70,9 +70,11 @@ class Upsampling(keras.layers.Layer):
     def build(self, input_shape):
         if input_shape[-1] != 1:
             raise ValueError(f"Upsampling takes one map, (batch, h, w, 1), not {tuple(input_shape)}")
-        self.kernel = self.add_weight(name="kernel", shape=(2 * self.stride, 2 * self.stride, 1, 1),
-                                      initializer=lambda shape, dtype=None: ops.convert_to_tensor(
-                                          bilinear_kernel(self.stride), dtype))
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(2 * self.stride, 2 * self.stride, 1, 1),
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(bilinear_kernel(self.stride), dtype),
+        )
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
 
     def call(self, inputs):
@@ -84,7 +86,7 @@ class Upsampling(keras.layers.Layer):
         matrix = ops.einsum("dyex,eij->diyjx", kernel, ops.cast(columns, kernel.dtype))
         matrix = ops.reshape(matrix, (3 * width, s * width * s))
         rows = ops.pad(inputs[..., 0], ((0, 0), (1, 1), (0, 0)))  # (B, h+2, w)
-        rows = ops.concatenate([rows[:, a:a + height] for a in (2, 1, 0)], -1)  # (B, h, 3w)
+        rows = ops.concatenate([rows[:, a : a + height] for a in (2, 1, 0)], -1)  # (B, h, 3w)
         return ops.reshape(ops.matmul(rows, matrix), (-1, height * s, width * s, 1)) + self.bias
 
     def compute_output_shape(self, input_shape):
@@ -98,14 +100,17 @@ class Upsampling(keras.layers.Layer):
 def check_size(image_size: int) -> None:
     """Raises InputError for a side that the networks, which shrink it five times by 2, cannot give back."""
     if not isinstance(image_size, Integral) or image_size < STRIDE or image_size % STRIDE:
-        raise InputError(f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)")
+        raise InputError(
+            f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)"
+        )
 
 
 def fully_connected(x, units, kernels):
     """Convolutions in place of VGG-16's fully connected layers, with ReLU: (batch, n, n, C) -> (batch, n, n, units)."""
     for number, kernel in enumerate(kernels, start=6):
-        x = keras.layers.Conv2D(units, kernel, padding="same", activation="relu", kernel_initializer="he_normal",
-                                name=f"fc{number}")(x)  # (B, n, n, units)
+        x = keras.layers.Conv2D(
+            units, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=f"fc{number}"
+        )(x)  # (B, n, n, units)
     return x
 
 
@@ -116,18 +121,17 @@ def score(x):
 
 def fcn32s(kernels):
     """The head of FCN-32s: fully connected convolutions with these kernels, a score, one up-sampling by 32."""
+
     def head(encoder, units):
         x = fully_connected(encoder.output, units, kernels)  # (B, n, n, units) with n = image_size / 32
         return Upsampling(name="logits", dtype="float32")(score(x))  # (B, image_size, image_size, 1)
+
     return head
 
 
 VGG16 = ("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool")
 RESNET50 = ("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
-NETWORKS = {
-    "bfcn32s": Network("VGG16", VGG16, fcn32s((7, 1))),
-    "fcresnet": Network("ResNet50", RESNET50, fcn32s((7,))),
-}
+NETWORKS = {"bfcn32s": Network("VGG16", VGG16, fcn32s((7, 1))), "fcresnet": Network("ResNet50", RESNET50, fcn32s((7,)))}
 
 
 def find(model: str) -> Network:
@@ -140,8 +144,10 @@ def find(model: str) -> Network:
         return NETWORKS[model]
     if "" in NETWORKS and model[:1].isupper() and hasattr(keras.applications, model):
         return NETWORKS[""]._replace(encoder=model)
-    raise InputError(f"model: {model!r} is unknown; use {', '.join(filter(None, NETWORKS))}, or an encoder of "
-                     "keras.applications such as MobileNetV2")
+    raise InputError(
+        f"model: {model!r} is unknown; use {', '.join(filter(None, NETWORKS))}, or an encoder of "
+        "keras.applications such as MobileNetV2"
+    )
 
 
 def encoder(model, image_size=224, width=1.0, weights="imagenet"):
@@ -166,17 +172,26 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
     check_size(image_size)
     path = None if weights in ("imagenet", "none") else weights_path(model, weights)
     if weights == "imagenet" and width != 1:
-        raise InputError(f"encoder_weights: imagenet weights exist for encoder_width 1.0, not {width}; "
-                         "use demo, none or a path, or set encoder_width to 1.0")
+        raise InputError(
+            f"encoder_weights: imagenet weights exist for encoder_width 1.0, not {width}; "
+            "use demo, none or a path, or set encoder_width to 1.0"
+        )
     try:
-        base = getattr(keras.applications, name)(include_top=False, weights="imagenet" if weights == "imagenet" else None,
-                                                 input_shape=(image_size, image_size, 3))
+        base = getattr(keras.applications, name)(
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
+            input_shape=(image_size, image_size, 3),
+        )
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise InputError(f"encoder_weights: {name} at {image_size} px with weights {weights} is not available ({error}); "
-                         "connect to the internet once, or give the path of the weights file or another image_size") from error
+        raise InputError(
+            f"encoder_weights: {name} at {image_size} px with weights {weights} is not available ({error}); "
+            "connect to the internet once, or give the path of the weights file or another image_size"
+        ) from error
     if base.output.shape[1:3] != (image_size // STRIDE, image_size // STRIDE):
-        raise InputError(f"model: {name} shrinks {image_size} px to {base.output.shape[1]}, not to the "
-                         f"{image_size // STRIDE} of FCN-32s; choose another encoder or image_size")
+        raise InputError(
+            f"model: {name} shrinks {image_size} px to {base.output.shape[1]}, not to the "
+            f"{image_size // STRIDE} of FCN-32s; choose another encoder or image_size"
+        )
     if width != 1:
         try:
             base = _scaled(base, width)
@@ -187,8 +202,10 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
             base.load_weights(path)
         except Exception as error:  # h5py and Keras raise many kinds
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"encoder_weights: {path} does not fit {name} at encoder_width {width} ({first_line}); "
-                             "give the weights of this encoder, or change encoder_width") from error
+            raise InputError(
+                f"encoder_weights: {path} does not fit {name} at encoder_width {width} ({first_line}); "
+                "give the weights of this encoder, or change encoder_width"
+            ) from error
     return base
 
 
@@ -197,7 +214,9 @@ def weights_path(model, weights):
     if weights == "demo":
         path = WEIGHTS / f"{find(model).encoder.lower()}-quarter.weights.h5"
         if not path.is_file():
-            raise InputError(f"encoder_weights: {find(model).encoder} has no demo weights; use imagenet, none or a path")
+            raise InputError(
+                f"encoder_weights: {find(model).encoder} has no demo weights; use imagenet, none or a path"
+            )
         return path
     path = WEIGHTS.parent.parent / Path(weights).expanduser()  # a relative path starts at the project's folder
     if not path.is_file():
@@ -209,12 +228,14 @@ def weights_path(model, weights):
 
 def _scaled(base, width):
     """The same network with `width` times the filters in every convolution, and random weights."""
+
     def scale(layer):
         config = layer.get_config()
         if "filters" in config:
             config["filters"] = max(1, round(width * config["filters"]))
             config["kernel_initializer"] = "he_normal"  # Keras' default leaves a deep VGG at rest
         return layer.__class__.from_config(config)
+
     return keras.models.clone_model(base, clone_function=scale)
 
 
@@ -251,8 +272,9 @@ def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weigh
     base = encoder(model, image_size, encoder_width, encoder_weights)
     freeze(model, base, trainable_blocks)
     logits = find(model).head(base, fc_units)
-    return keras.Model(base.input, keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(logits),
-                       name=model)
+    return keras.Model(
+        base.input, keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(logits), name=model
+    )
 
 
 def block_ends(model, network):
@@ -269,7 +291,7 @@ def freeze(model, network, trainable_blocks):
     """Freezes all of `network` up to and with the output of its last frozen encoder block, in place."""
     cut = frozen_output(model, network, trainable_blocks)
     names = [layer.name for layer in network.layers]
-    for layer in network.layers[:names.index(cut) + 1 if cut else 0]:
+    for layer in network.layers[: names.index(cut) + 1 if cut else 0]:
         layer.trainable = False
         if isinstance(layer, keras.layers.Dropout):  # in Keras it would go on dropping
             layer.rate = 0.0
@@ -295,8 +317,10 @@ def halves(network, trainable_blocks):
     if cut is None or 5 - trainable_blocks > find(model).cacheable:
         return None, keras.Model(network.input, logits, name=model + "_trained")
     features = network.get_layer(cut).output
-    return (keras.Model(network.input, features, name=model + "_frozen"),
-            keras.Model(features, logits, name=model + "_trained"))
+    return (
+        keras.Model(network.input, features, name=model + "_frozen"),
+        keras.Model(features, logits, name=model + "_trained"),
+    )
 
 
 def parameters(network):
@@ -320,7 +344,14 @@ def summary(network: keras.Model) -> list[tuple[str, int, tuple, int, str]]:
             continue
         weights = sum(each.count_params() for each in pending)
         trained = any(each.trainable_weights for each in pending)
-        rows.append((ends.get(layer.name, layer.name), len(pending), layer.output.shape[1:], weights,
-                     "trained" if trained else "frozen" if weights else ""))
+        rows.append(
+            (
+                ends.get(layer.name, layer.name),
+                len(pending),
+                layer.output.shape[1:],
+                weights,
+                "trained" if trained else "frozen" if weights else "",
+            )
+        )
         pending = []
     return rows

@@ -24,6 +24,7 @@ PICTURES = "pictures"  # folder of a published study with the images and labels 
 
 # ---- which studies there are -------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class State:
     """One study as it stands: run ids done and, with one sentence each, failed; folders that cannot be read."""
@@ -48,17 +49,24 @@ def state(folder: Path) -> State | None:
         done, problems, has_maps = list(study), study.problems, next(iter(study.values())).has_maps
     except InputError:
         done, problems, has_maps = [], [], False
-    failed = {path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
-              for path in sorted(folder.glob(".failed/*/error.txt")) if path.is_file()}
+    failed = {
+        path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
+        for path in sorted(folder.glob(".failed/*/error.txt"))
+        if path.is_file()
+    }
     running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
     return State(folder, done, failed, running, problems, has_maps) if done or failed or running else None
 
 
 def studies(outputs: Path = OUTPUTS) -> list[State]:
     """Every study below `outputs/`, one's own before those in `outputs/published/`."""
-    folders = [folder for root in (outputs, outputs / PUBLISHED.name) if root.is_dir()
-               for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
-               and folder != outputs / RERUN]
+    folders = [
+        folder
+        for root in (outputs, outputs / PUBLISHED.name)
+        if root.is_dir()
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".") and folder != outputs / RERUN
+    ]
     return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
 
 
@@ -123,8 +131,10 @@ def read_study(folder: str | Path) -> Study:
             except InputError as error:
                 problems.append(str(error))
     if not runs:
-        raise InputError(f"{folder}: holds no finished run ({len(problems)} unfinished or unreadable); "
-                         "run the study with `python -m lib.study run`")
+        raise InputError(
+            f"{folder}: holds no finished run ({len(problems)} unfinished or unreadable); "
+            "run the study with `python -m lib.study run`"
+        )
     planned = [cell.run_id(loss) for cell in config.CELLS for loss in config.PAPER["loss"]]
     order = [run_id for run_id in planned if run_id in runs]
     order += [run_id for run_id in runs if run_id not in planned]
@@ -145,11 +155,34 @@ def frame(study: Study, per_image: bool = False) -> "pandas.DataFrame":
     import pandas
 
     if per_image:
-        return pandas.concat([pandas.DataFrame({
-            "run": run.run_id, **{name: run.record["params"][name] for name in NAMED}, "seed": run.record["seed"],
-            "tag": run.tag, **run.per_image}) for run in study.values()], ignore_index=True)
-    return pandas.DataFrame([{
-        "run": run.run_id, **run.record["params"], **run.record["scores"], "epochs_run": run.record["epochs_run"],
-        "best_epoch": run.record["best_epoch"], "seconds": run.record["seconds"].get("total"),
-        "images": run.record["data"].get("images"), "positive_share": run.record["data"].get("positive_share"),
-        "source": run.record["data"]["source"]} for run in study.values()])
+        return pandas.concat(
+            [
+                pandas.DataFrame(
+                    {
+                        "run": run.run_id,
+                        **{name: run.record["params"][name] for name in NAMED},
+                        "seed": run.record["seed"],
+                        "tag": run.tag,
+                        **run.per_image,
+                    }
+                )
+                for run in study.values()
+            ],
+            ignore_index=True,
+        )
+    return pandas.DataFrame(
+        [
+            {
+                "run": run.run_id,
+                **run.record["params"],
+                **run.record["scores"],
+                "epochs_run": run.record["epochs_run"],
+                "best_epoch": run.record["best_epoch"],
+                "seconds": run.record["seconds"].get("total"),
+                "images": run.record["data"].get("images"),
+                "positive_share": run.record["data"].get("positive_share"),
+                "source": run.record["data"]["source"],
+            }
+            for run in study.values()
+        ]
+    )

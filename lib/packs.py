@@ -80,7 +80,7 @@ class PackedRun(Run):
     def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Run`."""
         path, ids = self.pack.folder / MAPS, self.per_image["id"]
-        probabilities, = read_arrays(path, self.run_id)
+        (probabilities,) = read_arrays(path, self.run_id)
         if probabilities.dtype != np.uint8 or probabilities.ndim != 3 or len(probabilities) != len(ids):
             raise unreadable(path, f"it has no uint8 map for each image of {self.run_id}")
         return probabilities, ids
@@ -135,8 +135,10 @@ def write(folder: Path, runs: Iterable[Run], with_maps: Iterable[str] = ()) -> N
     lines = [json.dumps(run.record, ensure_ascii=False) + "\n" for run in runs]
     (folder / RECORDS).write_text("".join(lines), encoding="utf-8")
     left_out = ("accuracy", "iou")
-    _write_table(folder / "per_image.csv.gz", [(run, {name: column for name, column in run.per_image.items()
-                                                      if name not in left_out}) for run in runs])
+    _write_table(
+        folder / "per_image.csv.gz",
+        [(run, {name: column for name, column in run.per_image.items() if name not in left_out}) for run in runs],
+    )
     _write_table(folder / "history.csv.gz", [(run, run.history) for run in runs])
     if maps := {run.run_id: run.probabilities()[0] for run in runs if run.run_id in set(with_maps)}:
         np.savez_compressed(folder / MAPS, **maps)
@@ -158,5 +160,11 @@ def _write_table(path, tables):
 def _as_text(column):
     """Numbers as Python writes them, whole ones without a point, NaN as nothing."""
     values = np.asarray(column).tolist()
-    return ["" if value != value else int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53
-            else value for value in values]
+    return [
+        ""
+        if value != value
+        else int(value)
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+        else value
+        for value in values
+    ]

@@ -24,10 +24,30 @@ from lib import InputError, reason
 from lib.config import NAMED, Cell
 
 FORMAT = 1
-RECORD_KEYS = {"run_id": str, "params": dict, "scores": dict, "epochs_run": int, "best_epoch": int,
-               "seconds": dict, "versions": dict, "seed": int, "data": dict, "key": str, "format": int}
-NUMBERS = ("epochs", "image_size", "batch_size", "patience", "learning_rate", "encoder_width", "fc_units", "synthetic_images",
-           "synthetic_share")  # parameters that are read as numbers where a record has them
+RECORD_KEYS = {
+    "run_id": str,
+    "params": dict,
+    "scores": dict,
+    "epochs_run": int,
+    "best_epoch": int,
+    "seconds": dict,
+    "versions": dict,
+    "seed": int,
+    "data": dict,
+    "key": str,
+    "format": int,
+}
+NUMBERS = (
+    "epochs",
+    "image_size",
+    "batch_size",
+    "patience",
+    "learning_rate",
+    "encoder_width",
+    "fc_units",
+    "synthetic_images",
+    "synthetic_share",
+)  # parameters that are read as numbers where a record has them
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
 COUNTS = ("tp", "fp", "fn", "tn")
@@ -104,7 +124,11 @@ class Run:
         path = self.folder / "probabilities.npz"
         probabilities, ids = read_arrays(path, "probabilities", "ids")
         if (probabilities.dtype, probabilities.ndim, ids.dtype.kind, ids.shape) != (
-                np.uint8, 3, "U", probabilities.shape[:1]):
+            np.uint8,
+            3,
+            "U",
+            probabilities.shape[:1],
+        ):
             raise unreadable(path, "it has no uint8 map with an id for each image")
         return probabilities, ids
 
@@ -127,6 +151,7 @@ def from_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) 
 
 # ---- writing -----------------------------------------------------------------------------------------------
 
+
 def claim(folder: Path) -> None:
     """Makes `folder` and checks that files can be written there. Raises InputError."""
     try:
@@ -134,12 +159,18 @@ def claim(folder: Path) -> None:
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder or change "
-                         "its permissions") from error
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); choose another output folder or change its permissions"
+        ) from error
 
 
-def write(folder: Path, record: dict, history: Mapping[str, Sequence], per_image: Mapping[str, np.ndarray],
-          probabilities: np.ndarray) -> None:
+def write(
+    folder: Path,
+    record: dict,
+    history: Mapping[str, Sequence],
+    per_image: Mapping[str, np.ndarray],
+    probabilities: np.ndarray,
+) -> None:
     """Writes a finished run into `folder`, the record last. An earlier run there is set aside, never overwritten.
 
     Args:
@@ -177,12 +208,15 @@ def set_aside(folder: Path) -> None:
 
 # ---- reading -----------------------------------------------------------------------------------------------
 
+
 def read_run(folder: Path) -> Run:
     """Reads the record of one finished run. Raises InputError if the folder holds none."""
     path = folder / "record.json"
     if not os.path.isfile(path):  # where Path.is_file would raise, in a folder that cannot be entered
-        raise InputError(f"{folder}: has no record.json, so it is not a finished run; `python -m lib.study run` "
-                         "completes it if it is a run of the study, else move it elsewhere")
+        raise InputError(
+            f"{folder}: has no record.json, so it is not a finished run; `python -m lib.study run` "
+            "completes it if it is a run of the study, else move it elsewhere"
+        )
     try:
         record = json.loads(text_of(path))
     except (OSError, ValueError, RecursionError) as error:
@@ -197,17 +231,24 @@ def checked(record: object, place: str) -> dict:
     """The record, if all that readers rely on is there and in range. Raises InputError with its `place`."""
     wrong = _wrong_key(record)
     if wrong:
-        raise InputError(f"{place}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
-                         "again with `python -m lib.study run`")
+        raise InputError(
+            f"{place}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
+            "again with `python -m lib.study run`"
+        )
     if record["format"] != FORMAT:
-        raise InputError(f"{place}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
-                         "the version that wrote it, or run it again")
+        raise InputError(
+            f"{place}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
+            "the version that wrote it, or run it again"
+        )
     params = record["params"]
-    expected = "-".join(filter(None, [Cell(*(params[name] for name in NAMED[:4])).run_id(params["loss"]),
-                                      str(params.get("tag", ""))]))
+    expected = "-".join(
+        filter(None, [Cell(*(params[name] for name in NAMED[:4])).run_id(params["loss"]), str(params.get("tag", ""))])
+    )
     if record["run_id"] != expected:
-        raise InputError(f"{place}: has the parameters of {expected[:150]!r}; delete the folder "
-                         "and run it again with `python -m lib.study run`")
+        raise InputError(
+            f"{place}: has the parameters of {expected[:150]!r}; delete the folder "
+            "and run it again with `python -m lib.study run`"
+        )
     return record
 
 
@@ -221,18 +262,39 @@ def _wrong_key(record: object) -> str | None:
     parts = [("params", name, bool if name == "hair" else str) for name in NAMED]
     parts += [("scores", name, (int, float)) for name in dict.fromkeys([*SCORES, *record["scores"]])]
     parts += [("seconds", name, (int, float)) for name in record["seconds"]]
-    parts += [("data", "source", str), ("data", "note", (str, type(None))), ("data", "counts", dict),
-              ("data", "scaled", bool)]
-    wrong = [f"{key}.{name}"[:100] for key, name, kind in parts
-             if name not in record[key] or not isinstance(record[key][name], kind)]
-    wrong += [f"params.{name}"[:100] for name, value in record["params"].items()
-              if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)]
-    wrong += [f"data.{name}" for name, low in (("images", 1), ("positive_share", 0))
-              if name in record["data"] and not (_is_number(value := record["data"][name]) and value >= low)]
-    wrong += [f"scores.{name}" for name in SCORES if f"scores.{name}" not in wrong
-              and not 0 <= record["scores"][name] <= 1 and record["scores"][name] == record["scores"][name]]
-    wrong += [f"seconds.{name}" for name, value in record["seconds"].items() if f"seconds.{name}" not in wrong
-              and not 0 <= value < 1e12]
+    parts += [
+        ("data", "source", str),
+        ("data", "note", (str, type(None))),
+        ("data", "counts", dict),
+        ("data", "scaled", bool),
+    ]
+    wrong = [
+        f"{key}.{name}"[:100]
+        for key, name, kind in parts
+        if name not in record[key] or not isinstance(record[key][name], kind)
+    ]
+    wrong += [
+        f"params.{name}"[:100]
+        for name, value in record["params"].items()
+        if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)
+    ]
+    wrong += [
+        f"data.{name}"
+        for name, low in (("images", 1), ("positive_share", 0))
+        if name in record["data"] and not (_is_number(value := record["data"][name]) and value >= low)
+    ]
+    wrong += [
+        f"scores.{name}"
+        for name in SCORES
+        if f"scores.{name}" not in wrong
+        and not 0 <= record["scores"][name] <= 1
+        and record["scores"][name] == record["scores"][name]
+    ]
+    wrong += [
+        f"seconds.{name}"
+        for name, value in record["seconds"].items()
+        if f"seconds.{name}" not in wrong and not 0 <= value < 1e12
+    ]
     wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
     wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
     return wrong[0] if wrong else None
@@ -271,8 +333,10 @@ def as_columns(header: list[str], rows: list[list[str]], dtypes: Mapping[str, st
     if missing:
         raise ValueError(f"it has no column {missing[0]}")
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
-    return {name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
-            for name, values in zip(header, columns, strict=True)}
+    return {
+        name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
+        for name, values in zip(header, columns, strict=True)
+    }
 
 
 def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
@@ -294,5 +358,7 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
 
 def unreadable(path: Path, why: Exception | str) -> InputError:
     """The sentence about a file of a run that cannot be read."""
-    return InputError(f"{path}: cannot be read ({why if isinstance(why, str) else reason(why)}); delete the run's folder and "
-                      "run it again with `python -m lib.study run`")
+    return InputError(
+        f"{path}: cannot be read ({why if isinstance(why, str) else reason(why)}); delete the run's folder and "
+        "run it again with `python -m lib.study run`"
+    )

@@ -20,8 +20,12 @@ from lib.analysis.stats import Effect, check_confidence, holm, one_row, student
 RESAMPLES = 2000  # of seeds, in `probability_of_improvement`
 
 
-def crossed_t(differences: Sequence[ArrayLike], clusters: Sequence[ArrayLike], confidence: float = 0.95,
-              seeds: Sequence[ArrayLike] | None = None) -> Effect:
+def crossed_t(
+    differences: Sequence[ArrayLike],
+    clusters: Sequence[ArrayLike],
+    confidence: float = 0.95,
+    seeds: Sequence[ArrayLike] | None = None,
+) -> Effect:
     """Mean difference over cells with Student's t for seeds crossed with clusters of images, without resampling.
 
     Unit of replication: seeds, and clusters of images (people); cells are fixed and weigh the same. The variance is that
@@ -104,8 +108,12 @@ class Comparison(NamedTuple):
     verdict: str
 
 
-def compare_losses(scores: Mapping[str, Sequence[ArrayLike]], clusters: Sequence[ArrayLike], reference: str = "bce",
-                   margin: float = 0.005) -> list[Comparison]:
+def compare_losses(
+    scores: Mapping[str, Sequence[ArrayLike]],
+    clusters: Sequence[ArrayLike],
+    reference: str = "bce",
+    margin: float = 0.005,
+) -> list[Comparison]:
     """Every loss against the reference, over cells that weigh the same, by `crossed_t`.
 
     Unit of replication: seeds and clusters of images, of `better` seeds alone; cells and training images are fixed.
@@ -123,8 +131,10 @@ def compare_losses(scores: Mapping[str, Sequence[ArrayLike]], clusters: Sequence
         InputError: the reference or another loss is missing, or arrays that do not fit.
     """
     if reference not in scores or len(scores) < 2:
-        raise InputError(f"scores: no loss to compare with {reference!r} among {', '.join(scores) or 'none'}: "
-                         "give the reference and one more")
+        raise InputError(
+            f"scores: no loss to compare with {reference!r} among {', '.join(scores) or 'none'}: "
+            "give the reference and one more"
+        )
     if not margin > 0:
         raise InputError(f"margin is {margin}: give a number above 0")
     arrays = {loss: [np.asarray(cell, "float64") for cell in cells] for loss, cells in scores.items()}
@@ -132,29 +142,49 @@ def compare_losses(scores: Mapping[str, Sequence[ArrayLike]], clusters: Sequence
     rows = []
     for loss in (each for each in arrays if each != reference):
         if shapes[loss] != shapes[reference]:
-            raise InputError(f"scores of {loss} and {reference} have shapes {shapes[loss]} and {shapes[reference]}: "
-                             "give the same seeds and images of both in every cell")
+            raise InputError(
+                f"scores of {loss} and {reference} have shapes {shapes[loss]} and {shapes[reference]}: "
+                "give the same seeds and images of both in every cell"
+            )
         differences = [a - b for a, b in zip(arrays[loss], arrays[reference])]
         effect, narrow = crossed_t(differences, clusters), crossed_t(differences, clusters, 0.90)
         equivalent, different = -margin < narrow.low and narrow.high < margin, effect.low > 0 or effect.high < 0
-        verdict = ("untested" if np.isnan(effect.p) else "equivalent, though not equal" if equivalent and different else
-                   "equivalent" if equivalent else "different" if different else "undecided")
-        better = probability_of_improvement(*([np.atleast_2d(cell).mean(1) for cell in arrays[each]]
-                                              for each in (loss, reference)))
+        verdict = (
+            "untested"
+            if np.isnan(effect.p)
+            else "equivalent, though not equal"
+            if equivalent and different
+            else "equivalent"
+            if equivalent
+            else "different"
+            if different
+            else "undecided"
+        )
+        better = probability_of_improvement(
+            *([np.atleast_2d(cell).mean(1) for cell in arrays[each]] for each in (loss, reference))
+        )
         rows.append(Comparison(loss, effect, effect.p, better, verdict))
     return [row._replace(p_holm=float(p)) for row, p in zip(rows, holm([row.p_holm for row in rows]))]
 
 
 def _checked(differences, clusters):
     if not len(differences) or len(differences) != len(clusters):
-        raise InputError(f"differences and clusters have {len(differences)} and {len(clusters)} cells: give the same "
-                         "number, 1 or more")
+        raise InputError(
+            f"differences and clusters have {len(differences)} and {len(clusters)} cells: give the same "
+            "number, 1 or more"
+        )
     try:
-        cells = [(np.atleast_2d(np.asarray(d, "float64")), np.asarray(labels)) for d, labels in zip(differences, clusters)]
+        cells = [
+            (np.atleast_2d(np.asarray(d, "float64")), np.asarray(labels)) for d, labels in zip(differences, clusters)
+        ]
     except (TypeError, ValueError) as error:  # ragged lists, words
-        raise InputError(f"differences, clusters: {error}; give (seeds, images) numbers and (images,) labels") from error
+        raise InputError(
+            f"differences, clusters: {error}; give (seeds, images) numbers and (images,) labels"
+        ) from error
     for number, (d, labels) in enumerate(cells):
         if d.ndim != 2 or not d.size or d.shape[1:] != labels.shape or not np.isfinite(d).all():
-            raise InputError(f"cell {number}: differences of shape {d.shape} and clusters of shape {labels.shape} will "
-                             "not do; give finite (seeds, images) and one label for each image")
+            raise InputError(
+                f"cell {number}: differences of shape {d.shape} and clusters of shape {labels.shape} will "
+                "not do; give finite (seeds, images) and one label for each image"
+            )
     return cells

@@ -66,7 +66,7 @@ def scores(metric: str) -> np.ndarray:
     if metric not in METRICS:
         raise InputError(f"metric is {metric!r}, not in the paper: use one of {', '.join(METRICS)}")
     column = 2 * METRICS.index(metric)
-    return np.array(ROWS, dtype="float64")[:, column:column + 2]
+    return np.array(ROWS, dtype="float64")[:, column : column + 2]
 
 
 def iou_bounds(accuracy: float, prevalence: float) -> tuple[float, float]:

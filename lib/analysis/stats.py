@@ -211,11 +211,21 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
     t, p = paired_t_test(iou, bce)
     low, high = mean_interval(iou, bce)
     wins_iou, wins_bce, ties = wins(iou, bce, HIGHER_IS_BETTER[metric])
-    return {"metric": metric, "n": len(iou), "mean_difference": float(_differences(iou, bce).mean()),
-            "low": low, "high": high, "t": t, "p": p, "wilcoxon_p": wilcoxon(iou, bce).p,
-            "wins_iou": wins_iou, "wins_bce": wins_bce, "ties": ties,
-            "error_reduction": error_reduction(iou, bce) if metric != "epochs" else np.nan,
-            "largest_difference": largest_difference(iou, bce)}
+    return {
+        "metric": metric,
+        "n": len(iou),
+        "mean_difference": float(_differences(iou, bce).mean()),
+        "low": low,
+        "high": high,
+        "t": t,
+        "p": p,
+        "wilcoxon_p": wilcoxon(iou, bce).p,
+        "wins_iou": wins_iou,
+        "wins_bce": wins_bce,
+        "ties": ties,
+        "error_reduction": error_reduction(iou, bce) if metric != "epochs" else np.nan,
+        "largest_difference": largest_difference(iou, bce),
+    }
 
 
 def holm(p: ArrayLike) -> np.ndarray:

@@ -29,8 +29,10 @@ class MaxUnpooling(keras.layers.Layer):
         values, before = inputs
         height, width, channels = values.shape[1:]
         if tuple(before.shape[1:]) != (2 * height, 2 * width, channels):
-            raise InputError(f"the map before the pooling has shape {tuple(before.shape)}, the values {tuple(values.shape)}: "
-                             "give twice their height and width, both even, and as many channels")
+            raise InputError(
+                f"the map before the pooling has shape {tuple(before.shape)}, the values {tuple(values.shape)}: "
+                "give twice their height and width, both even, and as many channels"
+            )
         windows = ops.reshape(before, (-1, height, 2, width, 2, channels))
         windows = ops.reshape(ops.transpose(windows, (0, 1, 3, 5, 2, 4)), (-1, height, width, channels, 4))
         largest = ops.one_hot(ops.argmax(windows, axis=-1), 4, dtype=values.dtype)  # (B, h, w, C, 4)
@@ -48,14 +50,17 @@ def fcn8s(skips):
     Fully connected convolutions 7x7 and 1x1 and score as in FCN-32s, up-sampled by 2, plus a score of block 4, by 2, plus
     a score of block 3, by 8. The scores of blocks start at 0 and the up-samplings bilinear, as published; all are trained.
     """
+
     def head(encoder, units):
         x = score(fully_connected(encoder.output, units, (7, 1)))  # (B, n, n, 1)
         for block, name in zip((4, 3), skips):
-            skip = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", dtype="float32",
-                                       name=f"score_block{block}")(encoder.get_layer(name).output)
+            skip = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", dtype="float32", name=f"score_block{block}")(
+                encoder.get_layer(name).output
+            )
             x = Upsampling(2, name=f"upsampling{block}", dtype="float32")(x)  # twice the size: (B, 2n, 2n, 1)
             x = keras.layers.Add(name=f"sum{block}", dtype="float32")([x, skip])
         return Upsampling(8, name="logits", dtype="float32")(x)
+
     return head
 
 
@@ -68,6 +73,7 @@ def unet(skips, has_full_size):
         skips: layers with the last features of each block before they shrink, the largest first.
         has_full_size: whether the first of them is of the images' own size.
     """
+
     def head(encoder, _):
         x = encoder.output
         for level, name in reversed(list(enumerate(skips, start=1))):
@@ -77,13 +83,15 @@ def unet(skips, has_full_size):
         if not has_full_size:
             x = _decoded(_doubled(x, x.shape[-1] // 2, 0), x.shape[-1] // 2, 0)
         return keras.layers.Conv2D(1, 1, name="logits", dtype="float32")(x)
+
     return head
 
 
 def _doubled(x, filters, level):
     """(B, n, n, C) -> (B, 2n, 2n, filters)."""
-    return keras.layers.Conv2DTranspose(filters, 2, strides=2, kernel_initializer="he_normal",
-                                        name=f"upsampling{level}")(x)
+    return keras.layers.Conv2DTranspose(
+        filters, 2, strides=2, kernel_initializer="he_normal", name=f"upsampling{level}"
+    )(x)
 
 
 def _decoded(x, filters, level):
@@ -109,8 +117,7 @@ def segnet(encoder, _):
 
 
 def _convolution(x, filters, kernel, name, **options):
-    return keras.layers.Conv2D(filters, kernel, padding="same", kernel_initializer="he_normal", name=name,
-                               **options)(x)
+    return keras.layers.Conv2D(filters, kernel, padding="same", kernel_initializer="he_normal", name=name, **options)(x)
 
 
 def blocks_by_size(operations: list) -> list[str]:
@@ -123,8 +130,7 @@ def blocks_by_size(operations: list) -> list[str]:
     Args:
         operations: of the encoder, in the order of `keras.Model.operations`.
     """
-    producer = {id(tensor): i for i, each in enumerate(operations)
-                for tensor in keras.tree.flatten(each.output)}
+    producer = {id(tensor): i for i, each in enumerate(operations) for tensor in keras.tree.flatten(each.output)}
     last_use = list(range(len(operations)))
     for i, each in enumerate(operations[1:], start=1):
         for tensor in keras.tree.flatten(each.input):
@@ -136,7 +142,7 @@ def blocks_by_size(operations: list) -> list[str]:
         reach = max(reach, last_use[i])
     ends, size = [], 0
     for start, end in pairwise(passed):
-        if any(getattr(each, "weights", ()) for each in operations[start + 1:end + 1]):
+        if any(getattr(each, "weights", ()) for each in operations[start + 1 : end + 1]):
             smaller = operations[end].output.shape[1] < size
             size = operations[end].output.shape[1]
             if smaller:
@@ -148,9 +154,15 @@ NETWORKS = {
     "fcn8s": Network("VGG16", VGG16, fcn8s((VGG16[3], VGG16[2])), cacheable=3),
     "fcn8s_resnet50": Network("ResNet50", RESNET50, fcn8s((RESNET50[3], RESNET50[2])), cacheable=3),
     "segnet": Network("VGG16", VGG16, segnet, cacheable=0),
-    "unet": Network("VGG16", VGG16, unet(("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"),
-                                         has_full_size=True), cacheable=0),
-    "unet_resnet50": Network("ResNet50", RESNET50, unet(("conv1_relu", *RESNET50[1:4]), has_full_size=False), cacheable=0),
+    "unet": Network(
+        "VGG16",
+        VGG16,
+        unet(("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"), has_full_size=True),
+        cacheable=0,
+    ),
+    "unet_resnet50": Network(
+        "ResNet50", RESNET50, unet(("conv1_relu", *RESNET50[1:4]), has_full_size=False), cacheable=0
+    ),
     "": Network("", blocks_by_size, fcn32s((7, 1))),  # any other encoder of keras.applications
 }
 models.NETWORKS.update(NETWORKS)

@@ -55,8 +55,7 @@ def _reduced(loss, pooled):
     return loss[0] if pooled else loss
 
 
-def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7,
-                 pooled: bool = False) -> Tensor:
+def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7, pooled: bool = False) -> Tensor:
     """Tversky loss (Salehi et al., 2017): 1 - TP / (TP + alpha FP + beta FN).
 
     TP = sum(T P), FP = sum((1 - T) P), FN = sum(T (1 - P)). alpha = beta = 1 is IoU loss, 1/2 is Dice loss.
@@ -82,8 +81,9 @@ def jaccard_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
     return tversky_loss(mask, logits, 1.0, 1.0, pooled)
 
 
-def focal_tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7,
-                       gamma: float = 4 / 3, pooled: bool = False) -> Tensor:
+def focal_tversky_loss(
+    mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, pooled: bool = False
+) -> Tensor:
     """Focal Tversky loss (Abraham and Khan, 2019): `tversky_loss` to the power 1 / gamma.
 
     The authors' alpha is the weight of false negatives, here beta. Below a Tversky loss of 1e-7 the power,
@@ -179,14 +179,22 @@ def bce_iou(mask: Tensor, logits: Tensor, weight: float = 1.0, pooled: bool = Fa
 
 def _check_weights(alpha, beta):
     if not (0 <= alpha < math.inf and 0 < beta < math.inf):
-        raise InputError(f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 "
-                         "or more and beta above 0")
+        raise InputError(
+            f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 or more and beta above 0"
+        )
 
 
 SURROGATES: dict[str, Callable[..., Tensor]] = {
-    "dice": dice_loss, "tversky": tversky_loss, "focal_tversky": focal_tversky_loss, "jaccard_distance": jaccard_distance,
-    "jaccard_metric": jaccard_metric_loss, "lovasz_hinge": lovasz_hinge, "lovasz_sigmoid": lovasz_sigmoid,
-    "bce_iou": bce_iou, "jaccard": jaccard_loss}  # the last is IoU loss where `loss_reduction` is pooled
+    "dice": dice_loss,
+    "tversky": tversky_loss,
+    "focal_tversky": focal_tversky_loss,
+    "jaccard_distance": jaccard_distance,
+    "jaccard_metric": jaccard_metric_loss,
+    "lovasz_hinge": lovasz_hinge,
+    "lovasz_sigmoid": lovasz_sigmoid,
+    "bce_iou": bce_iou,
+    "jaccard": jaccard_loss,
+}  # the last is IoU loss where `loss_reduction` is pooled
 
 
 @keras.saving.register_keras_serializable("iou_loss_study")
@@ -203,8 +211,9 @@ class Surrogate(keras.losses.Loss):
         InputError: an unknown name, a parameter that the function does not have, or one out of range.
     """
 
-    def __init__(self, function: str, pooled: bool = False, reduction: str = "sum", name: str | None = None,
-                 **parameters: float):
+    def __init__(
+        self, function: str, pooled: bool = False, reduction: str = "sum", name: str | None = None, **parameters: float
+    ):
         if function not in SURROGATES:
             raise InputError(f"function is {function!r}: use one of {', '.join(SURROGATES)}")
         super().__init__(name=name or SURROGATES[function].__name__, reduction=reduction, dtype="float32")
@@ -212,7 +221,9 @@ class Surrogate(keras.losses.Loss):
         try:
             self(*np.zeros((2, 1, 64, 64, 1), "float32"))
         except TypeError as error:
-            raise InputError(f"{function}: {error}; give parameters of surrogates.{SURROGATES[function].__name__}") from error
+            raise InputError(
+                f"{function}: {error}; give parameters of surrogates.{SURROGATES[function].__name__}"
+            ) from error
 
     def call(self, y_true, y_pred):
         return SURROGATES[self.function](y_true, y_pred, pooled=self.pooled, **self.parameters)

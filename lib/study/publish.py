@@ -31,6 +31,7 @@ def publish_pictures(run: Run, study: Path) -> Path:
     np.savez_compressed(path, images=images, labels=labels, ids=np.array(ids), digest=digest)
     return path
 
+
 README = """# {name}
 
 {text}
@@ -66,7 +67,9 @@ def publish(study: Path, target: Path) -> str:
             _write(contents, made)
             os.replace(made, target)
     except OSError as error:
-        raise InputError(f"--to: {target} cannot be written ({error.strerror or error}); choose another folder") from error
+        raise InputError(
+            f"--to: {target} cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     return f"{target}: {len(contents)} runs, {size / 1e6:.1f} MB"
 
@@ -87,15 +90,22 @@ def _write(study: Study, folder: Path):
     shutil.copytree(study.folder / "tables", folder / "tables")
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
-    kept = ("`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
-            if drawn and all(map(_is_synthetic, study.values())) else
-            "The predicted masks and the pictures are not published" + (
-                "." if all(map(_is_synthetic, study.values())) else ": they show real people."))
+    kept = (
+        "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
+        if drawn and all(map(_is_synthetic, study.values()))
+        else "The predicted masks and the pictures are not published"
+        + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")
+    )
     if conditions.is_beyond(study):
         text = [f"{len(study)} runs beyond the paper's, read by `notebooks/beyond.ipynb`.", sentences.provenance(study)]
     else:
-        text = [sentences.headline(study), sentences.comparison(study, "iou"), sentences.comparison(study, "iou_soft"),
-                sentences.provenance(study), sentences.completeness(study)]
+        text = [
+            sentences.headline(study),
+            sentences.comparison(study, "iou"),
+            sentences.comparison(study, "iou_soft"),
+            sentences.provenance(study),
+            sentences.completeness(study),
+        ]
     text = "\n\n".join(text)
     (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
 

@@ -24,8 +24,9 @@ CLASSES = {"background": (0, 0, 255), "face": (0, 255, 0), "hair": (255, 0, 0)} 
 
 
 @rc_context(STYLE)
-def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, without_hair: np.ndarray,
-            ids: Sequence[str]) -> Figure:
+def samples(
+    images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, without_hair: np.ndarray, ids: Sequence[str]
+) -> Figure:
     """The paper's Figures 1-4, a row for each image: input, 3-class label, label with and without hair.
 
     `with_hair` and `without_hair` are masks; `ids` are the rows' names.
@@ -73,9 +74,15 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
 
 
 @rc_context(STYLE)
-def example_outputs(image: np.ndarray, label: np.ndarray, iou_probability: np.ndarray,
-                    bce_probability: np.ndarray, image_id: str, iou_scores: Mapping[str, float],
-                    bce_scores: Mapping[str, float]) -> Figure:
+def example_outputs(
+    image: np.ndarray,
+    label: np.ndarray,
+    iou_probability: np.ndarray,
+    bce_probability: np.ndarray,
+    image_id: str,
+    iou_scores: Mapping[str, float],
+    bce_scores: Mapping[str, float],
+) -> Figure:
     """The paper's Figures 5 and 6: an image and its label, each loss's mask (P > 0.5) and, below, its P.
 
     Args:
