@@ -90,9 +90,14 @@ def _write(study: Study, folder: Path):
     shutil.copytree(study.folder / "tables", folder / "tables")
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
+    (folder / "README.md").write_text(readme(study, folder.name, bool(with_maps)), encoding="utf-8")
+
+
+def readme(study: Study, name: str, with_maps: bool) -> str:
+    """The page that a published study has: what it found, its data and settings, and what its files are."""
     kept = (
         "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
-        if drawn and all(map(_is_synthetic, study.values()))
+        if with_maps and all(map(_is_synthetic, study.values()))
         else "The predicted masks and the pictures are not published"
         + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")
     )
@@ -107,7 +112,7 @@ def _write(study: Study, folder: Path):
             sentences.completeness(study),
         ]
     text = "\n\n".join(text)
-    (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
+    return README.format(name=name, text=text, kept=kept)
 
 
 def _refuse_link(path: Path):
