@@ -19,5 +19,4 @@ class InputError(ValueError):
 def reason(error: Exception) -> str:
     """What an exception of another library says: a printable line of at most 200 characters, or its type."""
     text = " ".join(str(error).split())[:200] or type(error).__name__
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-                   for character in text)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -13,13 +13,29 @@ from lib import PROJECT, InputError
 NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters that a run is named by
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
 PAPER = {"model": ("bfcn32s", "fcresnet"), "loss": ("iou", "bce")}  # of the 32 runs
-BEYOND = {"model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"),
-          "loss": ("dice", "tversky", "focal_tversky", "jaccard_distance", "jaccard_metric", "lovasz_hinge",
-                   "lovasz_sigmoid", "bce_iou")}
-CHOICES = {"dataset": ("lfw", "helen"), "size": ("big", "small"),
-           "loss": PAPER["loss"] + BEYOND["loss"], "loss_reduction": ("own", "sum", "mean", "pooled"),
-           "split": ("fixed", "random"), "batch_norm": ("trained", "frozen"), "part": ("", "hair", "brows", "eyes", "nose", "mouth"),
-           "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss")}
+BEYOND = {
+    "model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"),
+    "loss": (
+        "dice",
+        "tversky",
+        "focal_tversky",
+        "jaccard_distance",
+        "jaccard_metric",
+        "lovasz_hinge",
+        "lovasz_sigmoid",
+        "bce_iou",
+    ),
+}
+CHOICES = {
+    "dataset": ("lfw", "helen"),
+    "size": ("big", "small"),
+    "loss": PAPER["loss"] + BEYOND["loss"],
+    "loss_reduction": ("own", "sum", "mean", "pooled"),
+    "split": ("fixed", "random"),
+    "batch_norm": ("trained", "frozen"),
+    "part": ("", "hair", "brows", "eyes", "nose", "mouth"),
+    "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss"),
+}
 
 
 class Cell(NamedTuple):
@@ -41,8 +57,13 @@ class Cell(NamedTuple):
 
 
 # The 16 rows of Tables 3, 4, 5 and 6, in this order.
-CELLS = tuple(Cell(model, dataset, size, hair) for model in PAPER["model"] for dataset in CHOICES["dataset"]
-              for hair in (True, False) for size in ("big", "small"))
+CELLS = tuple(
+    Cell(model, dataset, size, hair)
+    for model in PAPER["model"]
+    for dataset in CHOICES["dataset"]
+    for hair in (True, False)
+    for size in ("big", "small")
+)
 
 
 @dataclass(frozen=True)
@@ -87,8 +108,12 @@ class Config:
 
     def dataset_arguments(self) -> dict:
         """Keyword arguments of `datasets.digest`; with `image_size` also those of `datasets.load`."""
-        return {"name": self.dataset, "root": self.data, "synthetic_images": self.synthetic_images,
-                "synthetic_share": self.synthetic_share}
+        return {
+            "name": self.dataset,
+            "root": self.data,
+            "synthetic_images": self.synthetic_images,
+            "synthetic_share": self.synthetic_share,
+        }
 
     def split_arguments(self) -> dict:
         """Keyword arguments of `datasets.Dataset.split`."""
@@ -106,8 +131,10 @@ def resolve(*mappings: dict) -> Config:
     for name, value in merged.items():
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)
-            raise InputError(f"unknown parameter {name!r}: " + (
-                f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"))
+            raise InputError(
+                f"unknown parameter {name!r}: "
+                + (f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}")
+            )
         merged[name] = _typed(name, value, known[name])
     config = replace(Config(), **merged)
     _check(config)
@@ -119,8 +146,10 @@ def _typed(name, value, kind):
         return float(value)
     if type(value) is not kind:
         hint = "; in YAML, write 1.0e-4 with a point" if kind is float and isinstance(value, str) else ""
-        raise InputError(f"parameter {name}: {_shown(value)} is of type {type(value).__name__}, "
-                         f"not {kind.__name__}: correct it{hint}")
+        raise InputError(
+            f"parameter {name}: {_shown(value)} is of type {type(value).__name__}, "
+            f"not {kind.__name__}: correct it{hint}"
+        )
     return value
 
 
@@ -140,19 +169,26 @@ def _is_path(text):
         Path(text).expanduser()
     except RuntimeError:
         return False
-    return (not re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text) and len(text) <= 1000
-            and all(len(part.encode()) <= 255 for part in text.split("/")))
+    return (
+        not re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text)
+        and len(text) <= 1000
+        and all(len(part.encode()) <= 255 for part in text.split("/"))
+    )
 
 
 def _check(config):
     def refuse(name, rule):
         raise InputError(f"parameter {name}: {_shown(getattr(config, name))} will not do, it must be {rule}")
+
     for name, allowed in CHOICES.items():
         if getattr(config, name) not in allowed:
             refuse(name, "one of " + ", ".join(value or "''" for value in allowed))
     if config.model not in PAPER["model"] + BEYOND["model"] and not _is_application(config.model):
-        refuse("model", f"one of {', '.join(PAPER['model'] + BEYOND['model'])}, or an encoder of "
-                        "keras.applications such as MobileNetV2")
+        refuse(
+            "model",
+            f"one of {', '.join(PAPER['model'] + BEYOND['model'])}, or an encoder of "
+            "keras.applications such as MobileNetV2",
+        )
     if config.part and config.hair:
         refuse("hair", "false where part is set, which is then the only positive class")
     if config.part not in ("", "hair") and config.dataset != "helen":
@@ -176,8 +212,9 @@ def _check(config):
     if not 0 <= config.seed < 2**32:
         refuse("seed", "from 0 to 4294967295")
     if not re.fullmatch(r"[a-z0-9._=-]{0,150}", config.tag):
-        refuse("tag", "made of a-z, 0-9 and the signs . _ = - alone, 150 at most, as it becomes part "
-                      "of a folder's name")
+        refuse(
+            "tag", "made of a-z, 0-9 and the signs . _ = - alone, 150 at most, as it becomes part of a folder's name"
+        )
     for name in ("data", "encoder_weights"):
         if not _is_path(getattr(config, name)):
             refuse(name, "a word or path of at most 1000 characters, without control characters")
@@ -194,4 +231,5 @@ def _check(config):
 def _is_application(name):
     """Whether `keras.applications` makes an encoder of this name."""
     import keras
+
     return name[:1].isupper() and hasattr(keras.applications, name)

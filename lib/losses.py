@@ -24,9 +24,14 @@ def check_shapes(mask, other):
     Without it a mask of another shape is broadcast, and the loss is a number that means nothing.
     """
     shapes = tuple(mask.shape), tuple(other.shape)
-    if not (len(shapes[0]) == len(shapes[1]) == 4 and shapes[0][3] == shapes[1][3] == 1
-            and all(a == b or None in (a, b) for a, b in zip(*shapes))):
-        raise InputError(f"mask and logits have shapes {shapes[0]} and {shapes[1]}: give both (batch, height, width, 1)")
+    if not (
+        len(shapes[0]) == len(shapes[1]) == 4
+        and shapes[0][3] == shapes[1][3] == 1
+        and all(a == b or None in (a, b) for a, b in zip(*shapes))
+    ):
+        raise InputError(
+            f"mask and logits have shapes {shapes[0]} and {shapes[1]}: give both (batch, height, width, 1)"
+        )
 
 
 def rows(mask, other, pooled=False):

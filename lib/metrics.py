@@ -70,12 +70,19 @@ def score(masks, probabilities):
         `tp`, `fp`, `fn`, `tn`.
     """
     counts = confusion(masks, probabilities > THRESHOLD)
-    soft = np.concatenate([ops.convert_to_numpy(soft_iou(masks[i:i + 100], probabilities[i:i + 100]))
-                           for i in range(0, len(masks), 100)])
-    per_image = {"accuracy": counts.accuracy, "iou": counts.iou, "iou_soft": soft.astype("float64"),
-                 **counts._asdict()}
-    scores = {"accuracy": per_image["accuracy"].mean(), "iou": per_image["iou"].mean(),
-              "iou_pooled": counts.pooled().iou[0], "iou_soft": per_image["iou_soft"].mean()}
+    soft = np.concatenate(
+        [
+            ops.convert_to_numpy(soft_iou(masks[i : i + 100], probabilities[i : i + 100]))
+            for i in range(0, len(masks), 100)
+        ]
+    )
+    per_image = {"accuracy": counts.accuracy, "iou": counts.iou, "iou_soft": soft.astype("float64"), **counts._asdict()}
+    scores = {
+        "accuracy": per_image["accuracy"].mean(),
+        "iou": per_image["iou"].mean(),
+        "iou_pooled": counts.pooled().iou[0],
+        "iou_soft": per_image["iou_soft"].mean(),
+    }
     return {name: float(value) for name, value in scores.items()}, per_image
 
 

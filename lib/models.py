@@ -2,12 +2,16 @@
 
 The encoder is cut into blocks; the last `trainable_blocks` of them are trained with the head, those before are
 frozen and run in inference mode, batch statistics too. Every layer keeps the name that Keras gives it.
+
+All that tells networks apart stands in one table, `NETWORKS`; `lib.beyond.networks` adds its rows to it.
 """
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,15 +20,24 @@ from keras import ops
 from lib import InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
-STRIDE = 32
+STRIDE = 32  # images are this many times larger than the encoder's output
 
-# Per model: the encoder, and the output layer of each of its five blocks; block 5 ends the encoder.
-ENCODERS = {
-    "bfcn32s": ("VGG16", ("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool")),
-    "fcresnet": ("ResNet50", ("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out",
-                              "conv5_block3_out")),
-}
-FULLY_CONNECTED = {"bfcn32s": (7, 1), "fcresnet": (7,)}  # kernel sizes of the fully connected convolutions
+
+class Network(NamedTuple):
+    """What tells a network apart from others: a row of `NETWORKS`.
+
+    encoder: function of `keras.applications` that makes it; the images are preprocessed as that one's.
+    blocks: names of the last layers of its five blocks, of which the fifth ends the encoder; or a function that finds
+        them among its operations.
+    head: encoder, number of feature maps -> logits, (batch, image_size, image_size, 1).
+    cacheable: how many blocks can be frozen so that the head sees nothing of them but the output of the last, which can
+        then be computed once.
+    """
+
+    encoder: str
+    blocks: Sequence[str] | Callable[[list], Sequence[str]]
+    head: Callable[..., Any]
+    cacheable: int = 5
 
 
 def bilinear_kernel(stride):
@@ -57,9 +70,11 @@ class Upsampling(keras.layers.Layer):
     def build(self, input_shape):
         if input_shape[-1] != 1:
             raise ValueError(f"Upsampling takes one map, (batch, h, w, 1), not {tuple(input_shape)}")
-        self.kernel = self.add_weight(name="kernel", shape=(2 * self.stride, 2 * self.stride, 1, 1),
-                                      initializer=lambda shape, dtype=None: ops.convert_to_tensor(
-                                          bilinear_kernel(self.stride), dtype))
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(2 * self.stride, 2 * self.stride, 1, 1),
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(bilinear_kernel(self.stride), dtype),
+        )
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
 
     def call(self, inputs):
@@ -71,7 +86,7 @@ class Upsampling(keras.layers.Layer):
         matrix = ops.einsum("dyex,eij->diyjx", kernel, ops.cast(columns, kernel.dtype))
         matrix = ops.reshape(matrix, (3 * width, s * width * s))
         rows = ops.pad(inputs[..., 0], ((0, 0), (1, 1), (0, 0)))  # (B, h+2, w)
-        rows = ops.concatenate([rows[:, a:a + height] for a in (2, 1, 0)], -1)  # (B, h, 3w)
+        rows = ops.concatenate([rows[:, a : a + height] for a in (2, 1, 0)], -1)  # (B, h, 3w)
         return ops.reshape(ops.matmul(rows, matrix), (-1, height * s, width * s, 1)) + self.bias
 
     def compute_output_shape(self, input_shape):
@@ -85,16 +100,64 @@ class Upsampling(keras.layers.Layer):
 def check_size(image_size: int) -> None:
     """Raises InputError for a side that the networks, which shrink it five times by 2, cannot give back."""
     if not isinstance(image_size, Integral) or image_size < STRIDE or image_size % STRIDE:
-        raise InputError(f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)")
+        raise InputError(
+            f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)"
+        )
+
+
+def fully_connected(x, units, kernels):
+    """Convolutions in place of VGG-16's fully connected layers, with ReLU: (batch, n, n, C) -> (batch, n, n, units)."""
+    for number, kernel in enumerate(kernels, start=6):
+        x = keras.layers.Conv2D(
+            units, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=f"fc{number}"
+        )(x)  # (B, n, n, units)
+    return x
+
+
+def score(x):
+    """The linear layer that makes one map of features: (batch, n, n, C) -> (batch, n, n, 1)."""
+    return keras.layers.Conv2D(1, 1, name="score", dtype="float32")(x)
+
+
+def fcn32s(kernels):
+    """The head of FCN-32s: fully connected convolutions with these kernels, a score, one up-sampling by 32."""
+
+    def head(encoder, units):
+        x = fully_connected(encoder.output, units, kernels)  # (B, n, n, units) with n = image_size / 32
+        return Upsampling(name="logits", dtype="float32")(score(x))  # (B, image_size, image_size, 1)
+
+    return head
+
+
+VGG16 = ("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_pool")
+RESNET50 = ("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
+NETWORKS = {"bfcn32s": Network("VGG16", VGG16, fcn32s((7, 1))), "fcresnet": Network("ResNet50", RESNET50, fcn32s((7,)))}
+
+
+def find(model: str) -> Network:
+    """The row of a model in `NETWORKS`; the row "", where there is one, is that of any other encoder by its own name.
+
+    Raises:
+        InputError: an unknown model.
+    """
+    if model in NETWORKS:
+        return NETWORKS[model]
+    if "" in NETWORKS and model[:1].isupper() and hasattr(keras.applications, model):
+        return NETWORKS[""]._replace(encoder=model)
+    raise InputError(
+        f"model: {model!r} is unknown; use {', '.join(filter(None, NETWORKS))}, or an encoder of "
+        "keras.applications such as MobileNetV2"
+    )
 
 
 def encoder(model, image_size=224, width=1.0, weights="imagenet"):
-    """The convolutional part of VGG-16 (`bfcn32s`) or ResNet-50 (`fcresnet`) from `keras.applications`.
+    """The convolutional part of VGG-16 (`bfcn32s`), ResNet-50 (`fcresnet`) or another encoder of `keras.applications`.
 
     Args:
-        model: "bfcn32s" or "fcresnet".
+        model: "bfcn32s", "fcresnet" or another of `NETWORKS`.
         image_size: side of the square input in pixels, a multiple of 32.
-        width: every layer has this share of the published filters; 1.0 is the published network.
+        width: every layer has this share of the published filters; 1.0 is the published network. Some encoders, such
+            as EfficientNet and ConvNeXt, exist at 1.0 alone.
         weights: "imagenet" (width 1.0 only), "demo" (small encoders shipped with this project, width 0.25, trained
             on synthetic faces by `python -m lib.weights.pretrain`), "none" (random), or the path of a `.h5` or
             `.weights.h5` file with the weights of this encoder at this width.
@@ -102,79 +165,102 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
         `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> (batch, image_size / 32,
         image_size / 32, channels).
     Raises:
-        InputError: weights that are missing, damaged or of another width, or an image_size that is no multiple of 32.
+        InputError: an unknown model, an encoder that does not shrink images by 32, weights that are missing, damaged
+            or of another width, or an image_size that is no multiple of 32.
     """
+    name = find(model).encoder
     check_size(image_size)
-    name, _ = ENCODERS[model]
-    application = getattr(keras.applications, name)
-    shape = (image_size, image_size, 3)
-    if weights == "imagenet":
-        if width != 1:
-            raise InputError(f"encoder_weights: imagenet weights exist for encoder_width 1.0, not {width}; "
-                             "use demo, none or a path, or set encoder_width to 1.0")
-        try:
-            return application(include_top=False, weights="imagenet", input_shape=shape)
-        except Exception as error:  # Keras raises a bare Exception when a download fails
-            raise InputError(f"encoder_weights: the ImageNet weights of {name} cannot be had ({error}); connect to "
-                             "the internet once, or give the path of the weights file") from error
-    base = application(include_top=False, weights=None, input_shape=shape)
+    path = None if weights in ("imagenet", "none") else weights_path(model, weights)
+    if weights == "imagenet" and width != 1:
+        raise InputError(
+            f"encoder_weights: imagenet weights exist for encoder_width 1.0, not {width}; "
+            "use demo, none or a path, or set encoder_width to 1.0"
+        )
+    try:
+        base = getattr(keras.applications, name)(
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
+            input_shape=(image_size, image_size, 3),
+        )
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise InputError(
+            f"encoder_weights: {name} at {image_size} px with weights {weights} is not available ({error}); "
+            "connect to the internet once, or give the path of the weights file or another image_size"
+        ) from error
+    if base.output.shape[1:3] != (image_size // STRIDE, image_size // STRIDE):
+        raise InputError(
+            f"model: {name} shrinks {image_size} px to {base.output.shape[1]}, not to the "
+            f"{image_size // STRIDE} of FCN-32s; choose another encoder or image_size"
+        )
     if width != 1:
-        base = _scaled(base, width)
-    if weights != "none":
-        path = weights_path(model, weights)
+        try:
+            base = _scaled(base, width)
+        except (TypeError, ValueError) as error:  # as layers refuse filters that do not fit each other
+            raise InputError(f"encoder_width: {name} cannot be scaled to {width}; set it to 1.0") from error
+    if path:
         try:
             base.load_weights(path)
         except Exception as error:  # h5py and Keras raise many kinds
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"encoder_weights: {path} does not fit {name} at encoder_width {width} ({first_line}); "
-                             "give the weights of this encoder, or change encoder_width") from error
+            raise InputError(
+                f"encoder_weights: {path} does not fit {name} at encoder_width {width} ({first_line}); "
+                "give the weights of this encoder, or change encoder_width"
+            ) from error
     return base
 
 
 def weights_path(model, weights):
     """The file that `encoder_weights` stands for: the shipped one for "demo", else the path itself, checked."""
     if weights == "demo":
-        return WEIGHTS / f"{ENCODERS[model][0].lower()}-quarter.weights.h5"
+        path = WEIGHTS / f"{find(model).encoder.lower()}-quarter.weights.h5"
+        if not path.is_file():
+            raise InputError(
+                f"encoder_weights: {find(model).encoder} has no demo weights; use imagenet, none or a path"
+            )
+        return path
     path = WEIGHTS.parent.parent / Path(weights).expanduser()  # a relative path starts at the project's folder
     if not path.is_file():
         raise InputError(f"encoder_weights: no file {path}; use imagenet, demo, none or the path of a weights file")
     if path.suffix not in (".h5", ".hdf5"):
-        raise InputError(f"encoder_weights: {path} is no .h5 or .weights.h5 file; save it with model.save_weights")
+        raise InputError(f"encoder_weights: {path} is not a .h5 or .weights.h5 file; save it with model.save_weights")
     return path
 
 
 def _scaled(base, width):
     """The same network with `width` times the filters in every convolution, and random weights."""
+
     def scale(layer):
         config = layer.get_config()
         if "filters" in config:
             config["filters"] = max(1, round(width * config["filters"]))
             config["kernel_initializer"] = "he_normal"  # Keras' default leaves a deep VGG at rest
         return layer.__class__.from_config(config)
+
     return keras.models.clone_model(base, clone_function=scale)
 
 
 def preprocess(model, images):
-    """Images as the encoder was trained on them: BGR with the ImageNet mean taken off, no scaling ("caffe" mode).
+    """Images as the model's encoder was trained on them; VGG-16 and ResNet-50: BGR with the ImageNet mean taken off, no
+    scaling ("caffe" mode), about -124 to 151.
 
     Args:
         images: (batch, size, size, 3) uint8 RGB; left unchanged.
     Returns:
-        float32 array of the same shape, about -124 to 151.
+        float32 array of the same shape.
     """
-    module = {"bfcn32s": keras.applications.vgg16, "fcresnet": keras.applications.resnet}[model]
+    module = sys.modules[getattr(keras.applications, find(model).encoder).__module__]
     return module.preprocess_input(np.array(images, "float32"))
 
 
 def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weights="imagenet", trainable_blocks=1):
-    """The segmentation network of section 2.1 with the encoder's first blocks frozen.
+    """The segmentation network of section 2.1, or another of `NETWORKS`, with the encoder's first blocks frozen.
 
-    Fully connected convolutions (7x7, then 1x1 for BFCN-32s; 7x7 for FCResNet; ReLU), a linear 1x1 score layer,
-    one trainable up-sampling by 32 with kernel 64 that starts bilinear, and a sigmoid.
+    BFCN-32s and FCResNet: fully connected convolutions (7x7, then 1x1 for BFCN-32s; 7x7 for FCResNet; ReLU), a linear
+    1x1 score layer, one trainable up-sampling by 32 with kernel 64 that starts bilinear, and a sigmoid.
 
     Args:
-        model, image_size, encoder_width, encoder_weights: see `encoder`.
-        fc_units: feature maps of each fully connected convolution; 4096 in the paper.
+        model, image_size, encoder_width, encoder_weights: see `encoder`; decoders narrow with the encoder.
+        fc_units: feature maps of each fully connected convolution; 4096 in the paper. SegNet and U-Net have none.
         trainable_blocks: how many of the encoder's five blocks are trained, from the last: 1 in the paper
             (block5, res5), 0 trains the head alone, 5 everything.
     Returns:
@@ -185,42 +271,56 @@ def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weigh
     """
     base = encoder(model, image_size, encoder_width, encoder_weights)
     freeze(model, base, trainable_blocks)
-    x = base.output  # (B, n, n, C) with n = image_size / 32
-    for number, kernel in enumerate(FULLY_CONNECTED[model], start=6):
-        x = keras.layers.Conv2D(fc_units, kernel, padding="same", activation="relu",
-                                kernel_initializer="he_normal", name=f"fc{number}")(x)  # (B, n, n, fc_units)
-    x = keras.layers.Conv2D(1, 1, name="score", dtype="float32")(x)  # (B, n, n, 1)
-    x = Upsampling(name="logits", dtype="float32")(x)  # (B, image_size, image_size, 1)
-    return keras.Model(base.input, keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(x),
-                       name=model)
+    logits = find(model).head(base, fc_units)
+    return keras.Model(
+        base.input, keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(logits), name=model
+    )
+
+
+def block_ends(model, network):
+    """Names of the last layers of the five blocks of a model's encoder, in `network`: the encoder, or all of `build`."""
+    blocks = find(model).blocks
+    if not callable(blocks):
+        return blocks
+    names = [layer.name for layer in network.layers]
+    end = network.operations.index(network.get_layer("fc6")) if "fc6" in names else None  # where the head begins
+    return blocks(network.operations[:end])
 
 
 def freeze(model, network, trainable_blocks):
     """Freezes all of `network` up to and with the output of its last frozen encoder block, in place."""
-    cut = frozen_output(model, trainable_blocks)
+    cut = frozen_output(model, network, trainable_blocks)
     names = [layer.name for layer in network.layers]
-    for layer in network.layers[:names.index(cut) + 1 if cut else 0]:
+    for layer in network.layers[: names.index(cut) + 1 if cut else 0]:
         layer.trainable = False
+        if isinstance(layer, keras.layers.Dropout):  # in Keras it would go on dropping
+            layer.rate = 0.0
 
 
-def frozen_output(model, trainable_blocks):
-    """Name of the layer whose output is the last frozen one, or None where all five blocks are trained."""
-    blocks = ENCODERS[model][1]
-    return blocks[len(blocks) - trainable_blocks - 1] if trainable_blocks < len(blocks) else None
+def frozen_output(model, network, trainable_blocks):
+    """Name of the layer whose output is the last frozen one, or None where nothing is frozen."""
+    ends = block_ends(model, network)
+    cut = ends[len(ends) - trainable_blocks - 1] if trainable_blocks < len(ends) else None
+    return None if cut == network.layers[0].name else cut
 
 
 def halves(network, trainable_blocks):
     """Cuts a network of `build` where training starts, sharing its layers and weights.
 
     Returns:
-        (frozen, trained): images -> features, or None where nothing is frozen; and features (or images) -> logits.
+        (frozen, trained): images -> features, or None where nothing is frozen or the head sees more of the frozen
+        blocks than the output of the last (SegNet and U-Net always, FCN-8s with 0 or 1 blocks trained); and features
+        (or images) -> logits.
     """
-    cut, logits = frozen_output(network.name, trainable_blocks), network.get_layer("logits").output
-    if cut is None:
-        return None, keras.Model(network.input, logits, name=network.name + "_trained")
+    model = network.name
+    cut, logits = frozen_output(model, network, trainable_blocks), network.get_layer("logits").output
+    if cut is None or 5 - trainable_blocks > find(model).cacheable:
+        return None, keras.Model(network.input, logits, name=model + "_trained")
     features = network.get_layer(cut).output
-    return (keras.Model(network.input, features, name=network.name + "_frozen"),
-            keras.Model(features, logits, name=network.name + "_trained"))
+    return (
+        keras.Model(network.input, features, name=model + "_frozen"),
+        keras.Model(features, logits, name=model + "_trained"),
+    )
 
 
 def parameters(network):
@@ -229,16 +329,14 @@ def parameters(network):
     return trainable, sum(math.prod(weight.shape) for weight in network.weights) - trainable
 
 
-def summary(network: keras.Model, block_ends: Sequence[str] = ()) -> list[tuple[str, int, tuple, int, str]]:
-    """What a network is made of: a row for each encoder block and for each layer of the head.
+def summary(network: keras.Model) -> list[tuple[str, int, tuple, int, str]]:
+    """What a network of `build` is made of: a row for each encoder block and for each layer of the head.
 
-    Args:
-        block_ends: names of the last layers of the encoder's blocks; by default those of a network of `build`.
     Returns:
         (name, layers in it, output shape without the batch, weights, "trained", "frozen" or "" without weights).
     """
-    block_ends = block_ends or ENCODERS[network.name][1]
-    rows, pending, ends = [], [], {end: f"block {i}" for i, end in enumerate(block_ends, start=1)}
+    ends = {end: f"block {i}" for i, end in enumerate(dict.fromkeys(block_ends(network.name, network)), start=1)}
+    rows, pending = [], []
     for layer in network.layers:
         pending.append(layer)
         in_encoder = len(rows) < len(ends)
@@ -246,7 +344,14 @@ def summary(network: keras.Model, block_ends: Sequence[str] = ()) -> list[tuple[
             continue
         weights = sum(each.count_params() for each in pending)
         trained = any(each.trainable_weights for each in pending)
-        rows.append((ends.get(layer.name, layer.name), len(pending), layer.output.shape[1:], weights,
-                     "trained" if trained else "frozen" if weights else ""))
+        rows.append(
+            (
+                ends.get(layer.name, layer.name),
+                len(pending),
+                layer.output.shape[1:],
+                weights,
+                "trained" if trained else "frozen" if weights else "",
+            )
+        )
         pending = []
     return rows

@@ -7,9 +7,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lib import PROJECT, InputError, config, reason
+from lib import PROJECT, InputError, config, packs, reason
+from lib.config import NAMED
 from lib.record import Run, read_run
+
+if TYPE_CHECKING:
+    import pandas
 
 OUTPUTS = PROJECT / "outputs"
 PUBLISHED = OUTPUTS / "published"
@@ -18,6 +23,7 @@ PICTURES = "pictures"  # folder of a published study with the images and labels 
 
 
 # ---- which studies there are -------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class State:
@@ -28,6 +34,7 @@ class State:
     failed: dict[str, str]
     running: list[str]
     problems: list[str]
+    has_maps: bool = False  # of its first run
 
     @property
     def name(self) -> str:
@@ -39,27 +46,46 @@ def state(folder: Path) -> State | None:
     """How a study stands; None for a folder that holds nothing of a study."""
     try:
         study = read_study(folder)
-        done, problems = list(study), study.problems
+        done, problems, has_maps = list(study), study.problems, next(iter(study.values())).has_maps
     except InputError:
-        done, problems = [], []
-    failed = {path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
-              for path in sorted(folder.glob(".failed/*/error.txt")) if path.is_file()}
+        done, problems, has_maps = [], [], False
+    failed = {
+        path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
+        for path in sorted(folder.glob(".failed/*/error.txt"))
+        if path.is_file()
+    }
     running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
-    return State(folder, done, failed, running, problems) if done or failed or running else None
+    return State(folder, done, failed, running, problems, has_maps) if done or failed or running else None
 
 
 def studies(outputs: Path = OUTPUTS) -> list[State]:
     """Every study below `outputs/`, one's own before those in `outputs/published/`."""
-    folders = [folder for root in (outputs, outputs / PUBLISHED.name) if root.is_dir()
-               for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
-               and folder != outputs / RERUN]
+    folders = [
+        folder
+        for root in (outputs, outputs / PUBLISHED.name)
+        if root.is_dir()
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".") and folder != outputs / RERUN
+    ]
     return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
 
 
 def default_study(outputs: Path = OUTPUTS) -> Path:
     """The study that a notebook opens with: the one that `make study` wrote, else the published one like it."""
     own = outputs / "demo"
-    return own if any(own.glob("*/record.json")) else outputs / PUBLISHED.name / "demo"
+    return own if count_finished(own) else outputs / PUBLISHED.name / "demo"
+
+
+def count_finished(folder: Path) -> int:
+    """How many runs of a study have a record, without reading it."""
+    if packs.is_packed(folder):
+        with open(folder / packs.RECORDS, "rb") as file:
+            return sum(1 for _ in file)
+    return len(list(folder.glob("*/record.json")))
+
+
+# ---- one study ---------------------------------------------------------------------------------------------
+
 NOT_RUNS = ("tables", "logs", "pictures")
 
 
@@ -84,8 +110,8 @@ class Study(Mapping):
 def read_study(folder: str | Path) -> Study:
     """Reads the records of all finished runs in a study's folder.
 
-    Files, folders whose names start with "." and the folders in `NOT_RUNS` are passed over; what else
-    is not a finished run becomes a sentence in `problems`.
+    Of a packed study (`packs`) they are those of its records. Else files, folders whose names start with "." and the
+    folders in `NOT_RUNS` are passed over, and what is not a finished run becomes a sentence in `problems`.
 
     Raises:
         InputError: if there is no such folder or no finished run in it.
@@ -93,9 +119,9 @@ def read_study(folder: str | Path) -> Study:
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: there is no such study folder; write one with `python -m lib.study run`")
-    runs, problems = {}, []
+    runs, problems = packs.read(folder) if packs.is_packed(folder) else ({}, [])
     try:
-        paths = sorted(folder.iterdir())
+        paths = [] if packs.is_packed(folder) else sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({reason(error)}); change its permissions") from error
     for path in paths:
@@ -105,9 +131,58 @@ def read_study(folder: str | Path) -> Study:
             except InputError as error:
                 problems.append(str(error))
     if not runs:
-        raise InputError(f"{folder}: holds no finished run ({len(problems)} unfinished or unreadable); "
-                         "run the study with `python -m lib.study run`")
+        raise InputError(
+            f"{folder}: holds no finished run ({len(problems)} unfinished or unreadable); "
+            "run the study with `python -m lib.study run`"
+        )
     planned = [cell.run_id(loss) for cell in config.CELLS for loss in config.PAPER["loss"]]
     order = [run_id for run_id in planned if run_id in runs]
     order += [run_id for run_id in runs if run_id not in planned]
     return Study(folder, {run_id: runs[run_id] for run_id in order}, problems)
+
+
+def frame(study: Study, per_image: bool = False) -> "pandas.DataFrame":
+    """A study as a pandas `DataFrame`: a row for each run, or for each run and test image.
+
+    Args:
+        study: of `read_study`.
+        per_image: whether to give the scores of every test image.
+    Returns:
+        columns `run`, every parameter, the scores, `epochs_run`, `best_epoch`, `seconds`, `images`, `positive_share`
+        and `source` of the data; or, per image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
+        columns of `Run.per_image`. What a run does not have is missing (NaN).
+    """
+    import pandas
+
+    if per_image:
+        return pandas.concat(
+            [
+                pandas.DataFrame(
+                    {
+                        "run": run.run_id,
+                        **{name: run.record["params"][name] for name in NAMED},
+                        "seed": run.record["seed"],
+                        "tag": run.tag,
+                        **run.per_image,
+                    }
+                )
+                for run in study.values()
+            ],
+            ignore_index=True,
+        )
+    return pandas.DataFrame(
+        [
+            {
+                "run": run.run_id,
+                **run.record["params"],
+                **run.record["scores"],
+                "epochs_run": run.record["epochs_run"],
+                "best_epoch": run.record["best_epoch"],
+                "seconds": run.record["seconds"].get("total"),
+                "images": run.record["data"].get("images"),
+                "positive_share": run.record["data"].get("positive_share"),
+                "source": run.record["data"]["source"],
+            }
+            for run in study.values()
+        ]
+    )

@@ -17,8 +17,9 @@ PARAMS = PROJECT / "params"
 MOST = 100_000  # runs of a grid
 
 
-def configurations(profile: str, only: str = "*", overrides: dict | None = None,
-                   seeds: int | None = None) -> list[Config]:
+def configurations(
+    profile: str, only: str = "*", overrides: dict | None = None, seeds: int | None = None
+) -> list[Config]:
     """The runs of a study, in the order in which they best start.
 
     They are the 32 files of `params/`, each over the profile; or, where the profile has a `grid` (a mapping from
@@ -82,6 +83,8 @@ def tag(run: dict) -> str:
     """What a run's id has to say beside its model, data set, size, hair and loss: "learning_rate=0.001-seed2"."""
     words = [f"{name}={value}".lower() for name, value in run.items() if name not in (*NAMED, "seed")]
     return "-".join([*words, f"seed{run['seed']}"] if run.get("seed") else words)
+
+
 MAX_YAML = 100_000  # bytes of a parameter file
 
 
@@ -98,7 +101,9 @@ class Strict(yaml.SafeLoader):
 
     def construct_number(self, node):
         if ":" in node.value:
-            raise ValueError(f"{node.value[:100]} is a number of base 60 to YAML: write it with digits alone, or in quotes")
+            raise ValueError(
+                f"{node.value[:100]} is a number of base 60 to YAML: write it with digits alone, or in quotes"
+            )
         return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
 
 
@@ -142,7 +147,12 @@ def from_notebook(namespace: dict) -> Config:
                 statements = ast.parse(cell).body
             except SyntaxError:  # not papermill's cell, which is plain Python
                 continue
-            names = [target.id for node in statements if isinstance(node, ast.Assign)
-                     for target in node.targets if isinstance(target, ast.Name)]
+            names = [
+                target.id
+                for node in statements
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            ]
             injected |= {name: namespace.get(name) for name in names if name not in own}
     return resolve(injected, {name: namespace[name] for name in own - {"out_dir"} if name in namespace})

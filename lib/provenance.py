@@ -19,17 +19,36 @@ from pathlib import Path
 from typing import Any
 
 from lib import PROJECT, InputError, models
-from lib.beyond import networks
-from lib.config import NOTEBOOK, Config
+from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
+from lib.config import BEYOND, NOTEBOOK, PAPER, Config
 from lib.data import datasets
 
-DECIDING = ("training", "losses", "models", "metrics", "beyond.surrogates", "beyond.networks", "beyond.scores",
-            "data.datasets")  # modules of lib
-ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data.datasets": ("Dataset",)}  # where the numbers of a run begin
-TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network, of which the run's own row counts
+DECIDING = (
+    "training",
+    "losses",
+    "models",
+    "metrics",
+    "beyond.surrogates",
+    "beyond.networks",
+    "beyond.scores",
+    "data.datasets",
+)  # modules of lib
+ROOTS = {
+    "training": ("build", "fit", "evaluate", "Task"),
+    "data.datasets": ("Dataset",),
+}  # where the numbers of a run begin
+TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: of these the run's own row counts
 VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: datasets.FORMAT
 MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
-HINTS = ("annotation", "returns", "type_params", "type_comment", "kind", "ctx", "cause")  # fields of Python's syntax nodes
+HINTS = (
+    "annotation",
+    "returns",
+    "type_params",
+    "type_comment",
+    "kind",
+    "ctx",
+    "cause",
+)  # fields of Python's syntax nodes
 
 
 def key(config: Config) -> tuple[str, dict[str, str]]:
@@ -52,12 +71,15 @@ def key_parts(config: Config) -> dict[str, str]:
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     if config.encoder_weights not in ("imagenet", "none"):
         try:
-            weights = models.weights_path(networks.MODELS.get(config.model, config.model), config.encoder_weights)
+            weights = models.weights_path(config.model, config.encoder_weights)
             params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
         except InputError:  # no such file, which the run itself says
             pass
-    return {"parameters": _digest(json.dumps(params, sort_keys=True)), "notebook": _digest(notebook_code(NOTEBOOK)),
-            "code": _digest(code(config, PROJECT / "lib"))}
+    return {
+        "parameters": _digest(json.dumps(params, sort_keys=True)),
+        "notebook": _digest(notebook_code(NOTEBOOK)),
+        "code": _digest(code(config, PROJECT / "lib")),
+    }
 
 
 def _digest(text: str) -> str:
@@ -65,6 +87,7 @@ def _digest(text: str) -> str:
 
 
 # ---- the code that counts ----------------------------------------------------------------------------------
+
 
 def notebook_code(path: Path) -> str:
     """What of a notebook counts: its code cells but the parameters cell, without comments."""
@@ -74,7 +97,9 @@ def notebook_code(path: Path) -> str:
         if cell["cell_type"] == "code" and "parameters" not in cell.get("metadata", {}).get("tags", ()):
             source = "".join(cell["source"])
             try:
-                counted.append(_shape(ast.parse(re.sub(r"(?m)^[%!].*$", "", source))) + str(re.findall(r"(?m)^[%!].*$", source)))
+                counted.append(
+                    _shape(ast.parse(re.sub(r"(?m)^[%!].*$", "", source))) + str(re.findall(r"(?m)^[%!].*$", source))
+                )
             except SyntaxError:  # a cell of another language
                 counted.append(source)
     return "\n".join(counted)
@@ -86,7 +111,9 @@ def code(config: Config, folder: Path) -> str:
     A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, or one that counts.
     """
     sources = tuple((folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in DECIDING)
-    return _code(sources, frozenset({config.loss, config.model}))
+    loss = "jaccard" if config.loss == "iou" and config.loss_reduction == "pooled" else config.loss
+    model = config.model if config.model in PAPER["model"] + BEYOND["model"] else ""
+    return _code(sources, frozenset({loss, config.loss, model}))
 
 
 @cache
@@ -137,8 +164,11 @@ def _row(table, chosen):
     table = copy.deepcopy(table)
     for node in ast.walk(table):
         if isinstance(node, ast.Dict):
-            rows = [(key, value) for key, value in zip(node.keys, node.values)
-                    if not isinstance(key, ast.Constant) or key.value in chosen]
+            rows = [
+                (key, value)
+                for key, value in zip(node.keys, node.values)
+                if not isinstance(key, ast.Constant) or key.value in chosen
+            ]
             node.keys, node.values = [key for key, _ in rows], [value for _, value in rows]
     return table
 
@@ -176,6 +206,7 @@ def _shape(part: Any) -> str:
 
 # ---- the machine -------------------------------------------------------------------------------------------
 
+
 def processor() -> str:
     """The maker's name of this machine's processor, where it can be had."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -188,8 +219,13 @@ def versions() -> dict:
     import keras
 
     backend = keras.backend.backend()
-    found = {"python": platform.python_version(), "backend": backend, "machine": platform.machine(), "cpu": processor(),
-             "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]}
+    found = {
+        "python": platform.python_version(),
+        "backend": backend,
+        "machine": platform.machine(),
+        "cpu": processor(),
+        "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1],
+    }
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
         found[package] = metadata.version(package)
     return found

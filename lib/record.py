@@ -1,18 +1,21 @@
 """What a run leaves behind, written, read and checked here.
 
 A run's folder, named by its run id, holds `record.json` (written last: without it the run is not finished),
-`history.csv`, `per_image.csv`, `probabilities.npz` and the executed `train.ipynb`.
+`history.csv`, `per_image.csv`, `probabilities.npz` and the executed `train.ipynb`. See `packs` for published studies.
 """
 
 import csv
+import gzip
 import io
 import json
 import os
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
@@ -21,12 +24,33 @@ from lib import InputError, reason
 from lib.config import NAMED, Cell
 
 FORMAT = 1
-RECORD_KEYS = {"run_id": str, "params": dict, "scores": dict, "epochs_run": int, "best_epoch": int,
-               "seconds": dict, "versions": dict, "seed": int, "data": dict, "key": str, "format": int}
-NUMBERS = ("epochs", "image_size", "batch_size", "patience", "learning_rate", "encoder_width", "fc_units", "synthetic_images",
-           "synthetic_share")  # parameters that are read as numbers where a record has them
+RECORD_KEYS = {
+    "run_id": str,
+    "params": dict,
+    "scores": dict,
+    "epochs_run": int,
+    "best_epoch": int,
+    "seconds": dict,
+    "versions": dict,
+    "seed": int,
+    "data": dict,
+    "key": str,
+    "format": int,
+}
+NUMBERS = (
+    "epochs",
+    "image_size",
+    "batch_size",
+    "patience",
+    "learning_rate",
+    "encoder_width",
+    "fc_units",
+    "synthetic_images",
+    "synthetic_share",
+)  # parameters that are read as numbers where a record has them
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
+COUNTS = ("tp", "fp", "fn", "tn")
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
 MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # bytes of a text file, and of arrays unpacked, that are read
 
@@ -70,36 +94,108 @@ class Run:
         """accuracy, iou, iou_pooled or iou_soft on the test part, in [0, 1]; or epochs, those run."""
         return float(self.record["epochs_run"] if metric == "epochs" else self.record["scores"][metric])
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether the predicted probabilities of the test part are there."""
+        return (self.folder / "probabilities.npz").is_file()
+
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         """Column name -> (epochs,) float64, a value for each epoch (column `epoch`, from 1), NaN if empty."""
-        return _read_columns(self.folder / "history.csv", {"epoch": "float64"})
+        return self._columns("history", {"epoch": "float64"})
 
     @cached_property
     def per_image(self) -> dict[str, np.ndarray]:
         """Scores of each test image, in the test part's order.
 
         `id` (images,) str; `accuracy`, `iou` (thresholded at 0.5), `iou_soft` (equation 3), (images,) float64
-        in [0, 1]; `tp`, `fp`, `fn`, `tn`, (images,) int64 pixels.
+        in [0, 1]; `tp`, `fp`, `fn`, `tn`, (images,) int64 pixels; further scores where the run has them.
         """
-        path, shares, counts = self.folder / "per_image.csv", SCORES[:2] + SCORES[3:], ("tp", "fp", "fn", "tn")
-        columns = _read_columns(path, {"id": "str", **dict.fromkeys(shares, "float64"),
-                                       **dict.fromkeys(counts, "int64")})
+        columns = self._columns("per_image", {"id": "str", "iou_soft": "float64", **dict.fromkeys(COUNTS, "int64")})
         if not len(columns["id"]):
-            raise _unreadable(path, ValueError("it has no images"))
-        for name in shares + counts:
-            if (columns[name] < 0).any() or name in shares and (columns[name] > 1).any():
-                raise _unreadable(path, ValueError(f"a value of its column {name} is out of range"))
-        return columns
+            raise self._unreadable("per_image", "it has no images")
+        for name in ("accuracy", "iou", "iou_soft", *COUNTS):
+            if name in columns and ((columns[name] < 0).any() or name not in COUNTS and (columns[name] > 1).any()):
+                raise self._unreadable("per_image", f"a value of its column {name} is out of range")
+        return {"id": columns.pop("id"), **from_counts(*(columns[name] for name in COUNTS)), **columns}
 
     def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
         """Predictions on the test part: ((images, height, width) uint8, 255 times P; (images,) str ids)."""
         path = self.folder / "probabilities.npz"
         probabilities, ids = read_arrays(path, "probabilities", "ids")
         if (probabilities.dtype, probabilities.ndim, ids.dtype.kind, ids.shape) != (
-                np.uint8, 3, "U", probabilities.shape[:1]):
-            raise _unreadable(path, ValueError("it has no uint8 map with an id for each image"))
+            np.uint8,
+            3,
+            "U",
+            probabilities.shape[:1],
+        ):
+            raise unreadable(path, "it has no uint8 map with an id for each image")
         return probabilities, ids
+
+    def _columns(self, table, dtypes):
+        path = self.folder / f"{table}.csv"
+        try:
+            return as_columns(*rows_of(text_of(path)), dtypes)
+        except (OSError, ValueError, OverflowError, csv.Error) as error:
+            raise unreadable(path, error) from error
+
+    def _unreadable(self, table, why):
+        return unreadable(self.folder / f"{table}.csv", why)
+
+
+def from_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
+    """`accuracy` and `iou` of each image, (images,) float64, as `metrics.Confusion` has them; no image is without pixels."""
+    union, pixels = tp + fp + fn, np.maximum(tp + fp + fn + tn, 1)
+    return {"accuracy": (tp + tn) / pixels, "iou": np.where(union == 0, 1.0, tp / np.maximum(union, 1))}
+
+
+# ---- writing -----------------------------------------------------------------------------------------------
+
+
+def claim(folder: Path) -> None:
+    """Makes `folder` and checks that files can be written there. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); choose another output folder or change its permissions"
+        ) from error
+
+
+def write(
+    folder: Path,
+    record: dict,
+    history: Mapping[str, Sequence],
+    per_image: Mapping[str, np.ndarray],
+    probabilities: np.ndarray,
+) -> None:
+    """Writes a finished run into `folder`, the record last. An earlier run there is set aside, never overwritten.
+
+    Args:
+        record: as `RECORD_KEYS` has it.
+        history: column -> a value for each epoch.
+        per_image: column -> (images,), of the test part, `id` among them.
+        probabilities: (images, height, width) uint8, 255 P.
+    """
+    if (folder / "record.json").exists():
+        set_aside(folder)
+        folder.mkdir()
+    for name, columns in (("history", history), ("per_image", per_image)):
+        with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
+            write_csv(file, columns)
+    np.savez_compressed(folder / "probabilities.npz", probabilities=probabilities, ids=per_image["id"])
+    partial = folder / "record.json.partial"
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "record.json")
+
+
+def write_csv(file: TextIO, columns: Mapping[str, Sequence]) -> None:
+    """Columns as CSV with a header, numbers at full precision."""
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    writer.writerows(zip(*(np.asarray(column).tolist() for column in columns.values())))
 
 
 def set_aside(folder: Path) -> None:
@@ -110,31 +206,50 @@ def set_aside(folder: Path) -> None:
         os.replace(folder, kept)
 
 
+# ---- reading -----------------------------------------------------------------------------------------------
+
+
 def read_run(folder: Path) -> Run:
     """Reads the record of one finished run. Raises InputError if the folder holds none."""
     path = folder / "record.json"
     if not os.path.isfile(path):  # where Path.is_file would raise, in a folder that cannot be entered
-        raise InputError(f"{folder}: has no record.json, so it is no finished run; `python -m lib.study run` "
-                         "completes it if it is a run of the study, else move it elsewhere")
+        raise InputError(
+            f"{folder}: has no record.json, so it is not a finished run; `python -m lib.study run` "
+            "completes it if it is a run of the study, else move it elsewhere"
+        )
     try:
-        record = json.loads(_text(path))
+        record = json.loads(text_of(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
+    run = Run(folder, checked(record, str(path)))
+    if run.run_id != folder.name:
+        raise InputError(f"{path}: belongs to the run {run.run_id[:150]!r}; rename its folder to that")
+    return run
+
+
+def checked(record: object, place: str) -> dict:
+    """The record, if all that readers rely on is there and in range. Raises InputError with its `place`."""
     wrong = _wrong_key(record)
     if wrong:
-        raise InputError(f"{path}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
-                         "again with `python -m lib.study run`")
+        raise InputError(
+            f"{place}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
+            "again with `python -m lib.study run`"
+        )
     if record["format"] != FORMAT:
-        raise InputError(f"{path}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
-                         "the version that wrote it, or run it again")
-    if record["run_id"] != folder.name:
-        raise InputError(f"{path}: belongs to the run {record['run_id'][:150]!r}; rename its folder to that")
-    run = Run(folder, record)
-    expected = "-".join([run.cell.run_id(run.loss), *([run.tag] if run.tag else [])])
-    if run.run_id != expected:
-        raise InputError(f"{path}: has the parameters of {expected[:150]!r}; delete the folder "
-                         "and run it again with `python -m lib.study run`")
-    return run
+        raise InputError(
+            f"{place}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
+            "the version that wrote it, or run it again"
+        )
+    params = record["params"]
+    expected = "-".join(
+        filter(None, [Cell(*(params[name] for name in NAMED[:4])).run_id(params["loss"]), str(params.get("tag", ""))])
+    )
+    if record["run_id"] != expected:
+        raise InputError(
+            f"{place}: has the parameters of {expected[:150]!r}; delete the folder "
+            "and run it again with `python -m lib.study run`"
+        )
+    return record
 
 
 def _wrong_key(record: object) -> str | None:
@@ -147,18 +262,39 @@ def _wrong_key(record: object) -> str | None:
     parts = [("params", name, bool if name == "hair" else str) for name in NAMED]
     parts += [("scores", name, (int, float)) for name in dict.fromkeys([*SCORES, *record["scores"]])]
     parts += [("seconds", name, (int, float)) for name in record["seconds"]]
-    parts += [("data", "source", str), ("data", "note", (str, type(None))), ("data", "counts", dict),
-              ("data", "scaled", bool)]
-    wrong = [f"{key}.{name}"[:100] for key, name, kind in parts
-             if name not in record[key] or not isinstance(record[key][name], kind)]
-    wrong += [f"params.{name}"[:100] for name, value in record["params"].items()
-              if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)]
-    wrong += [f"data.{name}" for name, low in (("images", 1), ("positive_share", 0))
-              if name in record["data"] and not (_is_number(value := record["data"][name]) and value >= low)]
-    wrong += [f"scores.{name}" for name in SCORES if f"scores.{name}" not in wrong
-              and not 0 <= record["scores"][name] <= 1 and record["scores"][name] == record["scores"][name]]
-    wrong += [f"seconds.{name}" for name, value in record["seconds"].items() if f"seconds.{name}" not in wrong
-              and not 0 <= value < 1e12]
+    parts += [
+        ("data", "source", str),
+        ("data", "note", (str, type(None))),
+        ("data", "counts", dict),
+        ("data", "scaled", bool),
+    ]
+    wrong = [
+        f"{key}.{name}"[:100]
+        for key, name, kind in parts
+        if name not in record[key] or not isinstance(record[key][name], kind)
+    ]
+    wrong += [
+        f"params.{name}"[:100]
+        for name, value in record["params"].items()
+        if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)
+    ]
+    wrong += [
+        f"data.{name}"
+        for name, low in (("images", 1), ("positive_share", 0))
+        if name in record["data"] and not (_is_number(value := record["data"][name]) and value >= low)
+    ]
+    wrong += [
+        f"scores.{name}"
+        for name in SCORES
+        if f"scores.{name}" not in wrong
+        and not 0 <= record["scores"][name] <= 1
+        and record["scores"][name] == record["scores"][name]
+    ]
+    wrong += [
+        f"seconds.{name}"
+        for name, value in record["seconds"].items()
+        if f"seconds.{name}" not in wrong and not 0 <= value < 1e12
+    ]
     wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
     wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
     return wrong[0] if wrong else None
@@ -168,36 +304,46 @@ def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
 
 
-def _text(path: Path) -> str:
-    """Content of a text file. Raises OSError or ValueError, also for what is no file or too large to be a run's."""
+def text_of(path: Path, most: int = MAX_TEXT) -> str:
+    """Content of a text file, unpacked where its name ends in .gz.
+
+    Raises:
+        OSError, ValueError: also for what is not a file or has more than `most` bytes.
+    """
     if path.exists() and not path.is_file():
-        raise ValueError("it is no file")  # to open a pipe would wait for ever
-    if path.stat().st_size > MAX_TEXT:
-        raise ValueError(f"it has more than {MAX_TEXT:,} bytes")
-    return path.read_text(encoding="utf-8")
+        raise ValueError("it is not a file")  # to open a pipe would wait for ever
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content.decode("utf-8")
 
 
-def _read_columns(path: Path, dtypes: dict[str, str]) -> dict[str, np.ndarray]:
-    """Columns of a CSV file with a header: those in `dtypes` are required, others float64 (empty: NaN)."""
-    try:
-        header, *rows = csv.reader(io.StringIO(_text(path), newline=""))
-        missing = [name for name in dtypes if name not in header]
-        if missing:
-            raise ValueError(f"it has no column {missing[0]}")
-        if max((len(value) for row in rows for value in row), default=0) > 300:
-            raise ValueError("a value of it has more than 300 characters")
-        columns = zip(*rows, strict=True) if rows else [()] * len(header)
-        return {name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
-                for name, values in zip(header, columns, strict=True)}
-    except (OSError, ValueError, OverflowError, csv.Error) as error:
-        raise _unreadable(path, error) from error
+def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) of CSV. Raises ValueError or csv.Error, also for values that are no one's."""
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    if max((len(value) for row in rows for value in row), default=0) > 300:
+        raise ValueError("a value of it has more than 300 characters")
+    return header, rows
+
+
+def as_columns(header: list[str], rows: list[list[str]], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Columns of CSV: those in `dtypes` are required, others float64 (empty: NaN). Raises ValueError."""
+    missing = [name for name in dtypes if name not in header]
+    if missing:
+        raise ValueError(f"it has no column {missing[0]}")
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return {
+        name: np.array([value or "nan" for value in values], dtypes.get(name, "float64"))
+        for name, values in zip(header, columns, strict=True)
+    }
 
 
 def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     """Arrays of a .npz file by name, never pickled objects. Raises InputError if one cannot be read."""
     try:
         if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         with ZipFile(path) as archive:
             members = archive.infolist()
         if sum(member.file_size for member in members) > MAX_ARRAYS:
@@ -207,27 +353,12 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return [np.asarray(arrays[name]) for name in names]
     except Exception as error:  # foreign bytes: zipfile's and numpy's readers raise a dozen types
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: cannot be read ({reason(error)}); delete the run's folder and run it again with "
-                      "`python -m lib.study run`")
-
-
-def claim(folder: Path) -> None:
-    """Makes `folder` and checks that files can be written there. Raises InputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder or change "
-                         "its permissions") from error
-
-
-def _write_csv(path, columns):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*(np.asarray(column).tolist() for column in columns.values())))
+def unreadable(path: Path, why: Exception | str) -> InputError:
+    """The sentence about a file of a run that cannot be read."""
+    return InputError(
+        f"{path}: cannot be read ({why if isinstance(why, str) else reason(why)}); delete the run's folder and "
+        "run it again with `python -m lib.study run`"
+    )

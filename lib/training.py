@@ -3,10 +3,10 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,15 @@ import keras
 import numpy as np
 
 from lib import InputError, losses, metrics, models
-from lib.beyond import networks, surrogates
+from lib.beyond import networks, surrogates  # noqa: F401  networks: its rows of models.NETWORKS
 from lib.beyond.scores import score
-from lib.config import Config
+from lib.config import BEYOND, Config
 from lib.data import cache, datasets
 from lib.provenance import key, versions
-from lib.record import _write_csv, claim, set_aside
+from lib.record import FORMAT, claim, write
 
-RECORD_FORMAT = 1
 ENCODE_BATCH = 32  # images a step when the frozen part is encoded
-LOSSES = losses.LOSSES | surrogates.SURROGATES
+LOSSES = losses.LOSSES | {name: partial(surrogates.Surrogate, name) for name in BEYOND["loss"]}
 # Of the batch; "own" is what the loss's class says, "pooled" is of cross-entropy, and see `loss`.
 REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_batch_size"}
 
@@ -45,10 +44,16 @@ class Task:
         """Provenance for the record: where the data come from, counts of the parts, share of positive pixels."""
         rows = np.arange(len(self.dataset.ids))
         counts = {part: len(rows[getattr(self.split, part)]) for part in ("train", "validation", "test")}
-        return {"source": self.dataset.source, "note": self.dataset.note, "official": self.dataset.official,
-                "images": len(self.dataset.ids), "counts": counts, "scaled": self.split.scaled,
-                "digest": self.dataset.digest,
-                "positive_share": round(float(self.masks(self.split.test).mean()), 6)}
+        return {
+            "source": self.dataset.source,
+            "note": self.dataset.note,
+            "official": self.dataset.official,
+            "images": len(self.dataset.ids),
+            "counts": counts,
+            "scaled": self.split.scaled,
+            "digest": self.dataset.digest,
+            "positive_share": round(float(self.masks(self.split.test).mean()), 6),
+        }
 
 
 def load_task(config: Config) -> Task:
@@ -60,8 +65,14 @@ def load_task(config: Config) -> Task:
 def build(config: Config) -> keras.Model:
     """The network of a configuration, freshly initialised from its seed."""
     keras.utils.set_random_seed(config.seed)
-    network = networks.build(config.model, config.image_size, config.encoder_width, config.fc_units,
-                             config.encoder_weights, config.trainable_blocks)
+    network = models.build(
+        config.model,
+        config.image_size,
+        config.encoder_width,
+        config.fc_units,
+        config.encoder_weights,
+        config.trainable_blocks,
+    )
     if config.batch_norm == "frozen":
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization) and not layer.name.startswith("decoder"):
@@ -75,7 +86,7 @@ def loss(config: Config) -> keras.losses.Loss:
     "pooled" counts the pixels of the batch as one image; of cross-entropy that is the mean over equal images.
     """
     if config.loss_reduction == "pooled" and config.loss != "bce":
-        return (LOSSES | {"iou": surrogates.Jaccard})[config.loss](pooled=True)
+        return surrogates.Surrogate("jaccard" if config.loss == "iou" else config.loss, pooled=True)
     reduction = {} if config.loss_reduction == "own" else {"reduction": REDUCTIONS[config.loss_reduction]}
     return LOSSES[config.loss](**reduction)
 
@@ -103,11 +114,12 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         epoch, step = divmod(step, len(self))
-        order = self.rows if self.seed is None else (
-            np.random.default_rng([self.seed, epoch + 1]).permutation(self.rows))
-        rows = np.sort(order[step * self.batch_size:(step + 1) * self.batch_size])  # in file order: fewer seeks
+        order = (
+            self.rows if self.seed is None else (np.random.default_rng([self.seed, epoch + 1]).permutation(self.rows))
+        )
+        rows = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])  # in file order: fewer seeks
         if self.inputs is None:
-            return networks.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
+            return models.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
         return self.inputs[rows], self.task.masks(rows)
 
 
@@ -120,8 +132,18 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
         (n, h, w, channels) float32, read-only, in the data set's order.
     """
     weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in frozen.get_weights())).hexdigest()
-    name = json.dumps([task.dataset.digest, config.image_size, config.model, frozen.output.name, weights,
-                       keras.backend.backend(), keras.__version__, RECORD_FORMAT])
+    name = json.dumps(
+        [
+            task.dataset.digest,
+            config.image_size,
+            config.model,
+            frozen.output.name,
+            weights,
+            keras.backend.backend(),
+            keras.__version__,
+            FORMAT,
+        ]
+    )
     folder = cache.cache_root() / f"features-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     shape = (len(task.dataset.ids), *frozen.output.shape[1:])
 
@@ -136,8 +158,8 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
         cache.check_space(partial, 4 * math.prod(shape), f"the output of the frozen part of {config.model}")
         array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
         for start in range(0, shape[0], ENCODE_BATCH):
-            images = task.dataset.images[start:start + ENCODE_BATCH]
-            array[start:start + len(images)] = frozen.predict_on_batch(networks.preprocess(config.model, images))
+            images = task.dataset.images[start : start + ENCODE_BATCH]
+            array[start : start + len(images)] = frozen.predict_on_batch(models.preprocess(config.model, images))
         array.flush()
 
     return cache.build_once(folder, opened, write)
@@ -155,8 +177,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
-            raise InputError(f"{self.config.run_id}: the loss became {logs['loss']} in epoch {epoch + 1}; "
-                             f"lower learning_rate (now {self.config.learning_rate:g}) or check the data")
+            raise InputError(
+                f"{self.config.run_id}: the loss became {logs['loss']} in epoch {epoch + 1}; "
+                f"lower learning_rate (now {self.config.learning_rate:g}) or check the data"
+            )
 
 
 def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple[dict, dict]:
@@ -170,43 +194,69 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
         (images, size, size, 1) float32.
     """
     start = time.time()
-    frozen, trained = networks.halves(network, config.trainable_blocks)
+    frozen, trained = models.halves(network, config.trainable_blocks)
     inputs = None
     if frozen is not None and config.cache_features:
         inputs = features(config, task, frozen)
     else:
         trained = keras.Model(network.input, network.get_layer("logits").output)
     encoded = time.time()
-    train, validation = (Batches(task, getattr(task.split, part), config.model, inputs, config.batch_size, seed)
-                         for part, seed in (("train", config.seed), ("validation", None)))
-    trained.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
-                    loss(config), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
-    stopping = keras.callbacks.EarlyStopping(config.monitor, patience=config.patience, restore_best_weights=True,
-                                             mode="min" if config.monitor.endswith("loss") else "max")
+    train, validation = (
+        Batches(task, getattr(task.split, part), config.model, inputs, config.batch_size, seed)
+        for part, seed in (("train", config.seed), ("validation", None))
+    )
+    trained.compile(
+        keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
+        loss(config),
+        metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft],
+    )
+    stopping = keras.callbacks.EarlyStopping(
+        config.monitor,
+        patience=config.patience,
+        restore_best_weights=True,
+        mode="min" if config.monitor.endswith("loss") else "max",
+    )
     if keras.backend.backend() == "tensorflow":  # which traces a function that makes variables twice: with those of
-        trained.optimizer.build(trained.trainable_variables)  # optimizer and metrics made before, the step is traced once
+        trained.optimizer.build(
+            trained.trainable_variables
+        )  # optimizer and metrics made before, the step is traced once
         trained.evaluate(validation, steps=1, verbose=0)
-    fitted = trained.fit(train, steps_per_epoch=len(train), validation_data=validation, epochs=config.epochs, verbose=0,
-                         shuffle=False, callbacks=[StopOnNonFinite(config), stopping, *callbacks])
+    fitted = trained.fit(
+        train,
+        steps_per_epoch=len(train),
+        validation_data=validation,
+        epochs=config.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[StopOnNonFinite(config), stopping, *callbacks],
+    )
     history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}
 
     def predict(part):
         logits = trained.predict(Batches(task, part, config.model, inputs, config.batch_size), verbose=0)
         return keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
 
-    return history, {"best_epoch": stopping.best_epoch + 1, "epochs_run": len(fitted.epoch), "predict": predict,
-                     "seconds": {"features": encoded - start, "training": time.time() - encoded}}
+    return history, {
+        "best_epoch": stopping.best_epoch + 1,
+        "epochs_run": len(fitted.epoch),
+        "predict": predict,
+        "seconds": {"features": encoded - start, "training": time.time() - encoded},
+    }
 
 
-def evaluate(task: Task, predict: Callable[[Any], np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray], np.ndarray]:
+def evaluate(
+    task: Task, predict: Callable[[Any], np.ndarray]
+) -> tuple[dict[str, float], dict[str, np.ndarray], np.ndarray]:
     """Scores of a trained network on the test part, with `predict` of `fit`.
 
     Returns:
         (scores, per_image, P): all of `metrics.score` and `score`, whose threshold is chosen on the
         validation part; P is (images, size, size, 1) float32.
     """
-    parts = {part: (task.masks(rows), predict(rows))
-             for part, rows in (("validation", task.split.validation), ("test", task.split.test))}
+    parts = {
+        part: (task.masks(rows), predict(rows))
+        for part, rows in (("validation", task.split.validation), ("test", task.split.test))
+    }
     masks, probabilities = parts["test"]
     scores, per_image = metrics.score(masks, probabilities)
     more, more_per_image = score(*((t, metrics.quantise(p)) for t, p in parts.values()))
@@ -238,20 +288,26 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     ids = np.array(task.dataset.ids)[task.split.test]
     trainable, frozen = models.parameters(network)
     record = {
-        "format": RECORD_FORMAT, "run_id": config.run_id, "params": asdict(config), "scores": scores,
-        "epochs_run": outcome["epochs_run"], "best_epoch": outcome["best_epoch"], "seed": config.seed,
-        "seconds": {"data": loaded - start, "model": built - loaded, **outcome["seconds"],
-                    "scoring": time.time() - fitted, "total": time.time() - start},
-        "weights": {"trainable": trainable, "frozen": frozen}, "data": task.describe(), "versions": versions(),
-        "key": filed_under, "key_parts": key_parts}
+        "format": FORMAT,
+        "run_id": config.run_id,
+        "params": asdict(config),
+        "scores": scores,
+        "epochs_run": outcome["epochs_run"],
+        "best_epoch": outcome["best_epoch"],
+        "seed": config.seed,
+        "seconds": {
+            "data": loaded - start,
+            "model": built - loaded,
+            **outcome["seconds"],
+            "scoring": time.time() - fitted,
+            "total": time.time() - start,
+        },
+        "weights": {"trainable": trainable, "frozen": frozen},
+        "data": task.describe(),
+        "versions": versions(),
+        "key": filed_under,
+        "key_parts": key_parts,
+    }
     record["seconds"] = {phase: round(seconds, 3) for phase, seconds in record["seconds"].items()}
-    if (folder / "record.json").exists():  # only now that the new run is complete
-        set_aside(folder)
-        folder.mkdir()
-    _write_csv(folder / "history.csv", history)
-    _write_csv(folder / "per_image.csv", {"id": ids, **per_image})
-    np.savez_compressed(folder / "probabilities.npz", probabilities=metrics.quantise(probabilities[..., 0]), ids=ids)
-    partial = folder / "record.json.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "record.json")
+    write(folder, record, history, {"id": ids, **per_image}, metrics.quantise(probabilities[..., 0]))
     return record

@@ -15,7 +15,6 @@ from lib import PROJECT, InputError, outputs
 from lib.analysis import intervals, names, stats
 from lib.analysis import mixed_model as mixed
 from lib.analysis.intervals import Effect
-from lib.analysis.mixed_model import Mixed
 from lib.analysis.pairs import collapsed, data_note, is_capped
 from lib.analysis.tables import Table
 from lib.config import PAPER
@@ -27,14 +26,30 @@ from lib.record import Run
 SCORES = ("iou", "iou_tuned", "iou_soft", "boundary_iou", "accuracy")  # that are compared, columns of `per_image`
 BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
-STUDIES = ("losses", "synthetic", "resampled", "networks", "sparsity", "parts", "rates", "ablation")  # profiles with a grid
+STUDIES = (
+    "losses",
+    "synthetic",
+    "resampled",
+    "networks",
+    "sparsity",
+    "parts",
+    "rates",
+    "ablation",
+)  # profiles with a grid
 MARGIN = 0.005  # half an IoU point
-NOTE = ("Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
-        "drawn at random (intervals.crossed_t) and the training images as fixed.")
-NOTE_ONE_SEED = ("A condition in which the losses share a single seed has no interval: run it with more, "
-                 "`python -m lib.study run --seeds 5`.")
-NOTE_RESAMPLED = ("Every seed has training and test images of its own; 95 % intervals take splits as drawn at random and "
-                  "correct for the images that they share (stats.nadeau_bengio).")
+PAIR = PAPER["loss"]  # IoU loss and BCE
+NOTE = (
+    "Differences are over the same seeds and test images; 95 % intervals take seeds and people as "
+    "drawn at random (intervals.crossed_t) and the training images as fixed."
+)
+NOTE_ONE_SEED = (
+    "A condition in which the losses share a single seed has no interval: run it with more, "
+    "`python -m lib.study run --seeds 5`."
+)
+NOTE_RESAMPLED = (
+    "Every seed has training and test images of its own; 95 % intervals take splits as drawn at random and "
+    "correct for the images that they share (stats.nadeau_bengio)."
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +67,24 @@ class Condition:
         return sorted(set.intersection(*(set(self.runs.get(loss, ())) for loss in losses)))
 
     def scores(self, loss: str, column: str, seeds: Iterable[int]) -> np.ndarray:
-        """A per-image score of one loss, (seeds, images) float64. Raises InputError if a run has no such score."""
+        """A per-image score of one loss, (seeds, images) float64.
+
+        Raises:
+            InputError: a run has no such score, or was tested on other images than another run of its seed.
+        """
         for seed in seeds:
             run = self.runs[loss][seed]
             if column not in run.per_image:
-                raise InputError(f"{run.folder / 'per_image.csv'}: has no column {column}, an older version wrote it; "
-                                 "run it again with `python -m lib.study run`")
+                raise InputError(
+                    f"{run.folder / 'per_image.csv'}: has no column {column}, an older version wrote it; "
+                    "run it again with `python -m lib.study run`"
+                )
+            other = next(runs[seed] for runs in self.runs.values() if seed in runs)
+            if run.per_image["id"].tolist() != other.per_image["id"].tolist():
+                raise InputError(
+                    f"{run.folder}: was tested on other images, or in another order, than {other.run_id}, so their "
+                    "scores cannot be compared image by image; run both again with `python -m lib.study run`"
+                )
         return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
 
     def ids(self) -> np.ndarray:
@@ -92,19 +119,29 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
         folder = PROJECT / study_dir
         return {folder.name: outputs.read_study(folder)}
     roots = [PROJECT / "outputs", PROJECT / "outputs" / "published"]
-    finished = {name: [len(list((root / name).glob("*/record.json"))) for root in roots] for name in STUDIES}
-    found = {name: outputs.read_study(roots[int(np.argmax(counts))] / name)
-             for name, counts in finished.items() if any(counts)}
+    finished = {name: [outputs.count_finished(root / name) for root in roots] for name in STUDIES}
+    found = {
+        name: outputs.read_study(roots[int(np.argmax(counts))] / name)
+        for name, counts in finished.items()
+        if any(counts)
+    }
     if not found:
-        raise InputError(f"outputs/: holds none of the studies {', '.join(STUDIES)}; run one with "
-                         "`python -m lib.study run --profile losses --data ROOT`")
+        raise InputError(
+            f"outputs/: holds none of the studies {', '.join(STUDIES)}; run one with "
+            "`python -m lib.study run --profile losses --data ROOT`"
+        )
     return found
 
 
 def is_beyond(study: Study) -> bool:
     """Whether a study has runs that are none of the paper's 32, seeds apart."""
-    return any(run.tag and not run.tag.startswith("seed") or run.loss not in PAPER["loss"]
-               or run.cell.model not in PAPER["model"] for run in study.values())
+    return any(
+        run.tag
+        and not run.tag.startswith("seed")
+        or run.loss not in PAPER["loss"]
+        or run.cell.model not in PAPER["model"]
+        for run in study.values()
+    )
 
 
 def overview_table(studies: dict[str, Study]) -> Table:
@@ -113,26 +150,56 @@ def overview_table(studies: dict[str, Study]) -> Table:
     for name, study in studies.items():
         found, runs = conditions(study), study.values()
         planned = len(configurations(name)) if name in STUDIES else None
-        rows.append([name, len(study), planned, len(found), len({run.loss for run in runs}),
-                     len({run.record["seed"] for run in runs}), sum(map(is_capped, runs)),
-                     sum(each.collapsed(loss) for each in found for loss in each.runs), study.folder.parent.name])
-    return Table("The studies read here", ["study", "runs", "planned", "conditions", "losses", "seeds", "at the limit of epochs",
-                                           "collapsed", "folder"], rows,
-                 "Runs at the limit of epochs may not have converged; collapsed ones call every pixel the same.")
+        rows.append(
+            [
+                name,
+                len(study),
+                planned,
+                len(found),
+                len({run.loss for run in runs}),
+                len({run.record["seed"] for run in runs}),
+                sum(map(is_capped, runs)),
+                sum(each.collapsed(loss) for each in found for loss in each.runs),
+                study.folder.parent.name,
+            ]
+        )
+    return Table(
+        "The studies read here",
+        ["study", "runs", "planned", "conditions", "losses", "seeds", "at the limit of epochs", "collapsed", "folder"],
+        rows,
+        "Runs at the limit of epochs may not have converged; collapsed ones call every pixel the same.",
+    )
 
 
 def conditions(study: Study) -> list[Condition]:
-    """The conditions of a study, in the order of their first runs."""
-    every = [{key: value for key, value in run.record["params"].items() if key not in IGNORED} for run in study.values()]
+    """The conditions of a study, in the order of their first runs.
+
+    Raises:
+        InputError: two runs of one condition, loss and seed.
+    """
+    every = [
+        {key: value for key, value in run.record["params"].items() if key not in IGNORED} for run in study.values()
+    ]
     varying = [key for key in every[0] if len({str(params.get(key)) for params in every}) > 1]
     grouped, found = defaultdict(lambda: defaultdict(dict)), {}
     for run, params in zip(study.values(), every):
         name = _name(params, varying)
+        if earlier := grouped[name][run.loss].get(run.record["seed"]):
+            raise InputError(
+                f"{study.folder}: the runs {earlier.run_id} and {run.run_id} have the same condition, loss and "
+                f"seed {run.record['seed']}; keep one of them, or give them different seeds"
+            )
         grouped[name][run.loss][run.record["seed"]] = run
         found[name] = params
-    return [Condition(name, found[name], {loss: dict(seeds) for loss, seeds in runs.items()},
-                      _name(found[name], [key for key in varying if key not in BUDGET]))
-            for name, runs in grouped.items()]
+    return [
+        Condition(
+            name,
+            found[name],
+            {loss: dict(seeds) for loss, seeds in runs.items()},
+            _name(found[name], [key for key in varying if key not in BUDGET]),
+        )
+        for name, runs in grouped.items()
+    ]
 
 
 def _name(params, varying):
@@ -151,23 +218,30 @@ def _word(name, value):
     return f"{words} not recorded" if value is None else f"{words} {value:g}"
 
 
-def compare(found: Iterable[Condition], loss: str, column: str, reference: str = "bce") -> Effect | None:
-    """How much higher a per-image score of `loss` is than that of `reference`, over all these conditions.
+def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None:
+    """How much higher a per-image score of `loss` is than that of BCE, over all these conditions.
 
     Returns:
         `Effect` of `intervals.crossed_t`; where splits are random, of `stats.nadeau_bengio` on the seeds that all
         conditions have, over the mean of the conditions. None where no condition has both losses.
     """
-    found = [condition for condition in found if condition.seeds(loss, reference)]
+    found = [condition for condition in found if condition.seeds(loss, "bce")]
     if any(condition.is_resampled for condition in found):
-        seeds = set.intersection(*(set(condition.seeds(loss, reference)) for condition in found))
-        means = [[condition.scores(loss, column, [seed]).mean() - condition.scores(reference, column, [seed]).mean()
-                  for condition in found] for seed in sorted(seeds)]
+        seeds = set.intersection(*(set(condition.seeds(loss, "bce")) for condition in found))
+        means = [
+            [
+                condition.scores(loss, column, [seed]).mean() - condition.scores("bce", column, [seed]).mean()
+                for condition in found
+            ]
+            for seed in sorted(seeds)
+        ]
         counts = next(iter(found[0].runs[loss].values())).record["data"]["counts"]
         return stats.nadeau_bengio(np.mean(means, 1), counts["train"], counts["test"]) if means else None
-    seeds = [condition.seeds(loss, reference) for condition in found]
-    differences = [condition.scores(loss, column, each) - condition.scores(reference, column, each)
-                   for condition, each in zip(found, seeds)]
+    seeds = [condition.seeds(loss, "bce") for condition in found]
+    differences = [
+        condition.scores(loss, column, each) - condition.scores("bce", column, each)
+        for condition, each in zip(found, seeds)
+    ]
     clusters = [datasets.people(condition.ids()) for condition in found]
     return intervals.crossed_t(differences, clusters, seeds=seeds) if found else None
 
@@ -184,49 +258,114 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
         if reference not in condition.runs or len(condition.runs) < 2 or not seeds or condition.is_resampled:
             continue
         scores = {loss: [condition.scores(loss, column, seeds)] for loss in condition.runs}
-        found = {each.loss: [*each.effect[:3], each.p_holm, each.better[0] if len(seeds) > 1 else None, each.verdict]
-                 for each in intervals.compare_losses(scores, [datasets.people(condition.ids())], reference, MARGIN)}
-        named = [[condition.name, names.LOSSES.get(loss, loss), len(seeds), float(values.mean()), *found.get(loss, [None] * 6)]
-                 for loss, (values,) in scores.items()]
+        found = {
+            each.loss: [*each.effect[:3], each.p_holm, each.better[0] if len(seeds) > 1 else None, each.verdict]
+            for each in intervals.compare_losses(scores, [datasets.people(condition.ids())], reference, MARGIN)
+        }
+        named = [
+            [
+                condition.name,
+                names.LOSSES.get(loss, loss),
+                len(seeds),
+                float(values.mean()),
+                *found.get(loss, [None] * 6),
+            ]
+            for loss, (values,) in scores.items()
+        ]
         rows += sorted(named, key=lambda row: -row[3])
-    columns = ["condition", "loss", "seeds", names.SCORES[column], f"minus {names.LOSSES[reference]}", "low", "high",
-               "p (Holm)", "P(better run)", "margin ±0.005"]
-    return Table(f"Every loss against {names.LOSSES[reference]}: {names.SCORES[column]}", columns, rows,
-                 f"{_note([study])} The last column is a test of equivalence, not corrected for the number of losses. "
-                 f"{data_note(list(study.values()))}")
+    columns = [
+        "condition",
+        "loss",
+        "seeds",
+        names.SCORES[column],
+        f"minus {names.LOSSES[reference]}",
+        "low",
+        "high",
+        "p (Holm)",
+        "P(better run)",
+        "margin ±0.005",
+    ]
+    return Table(
+        f"Every loss against {names.LOSSES[reference]}: {names.SCORES[column]}",
+        columns,
+        rows,
+        f"{_note([study])} The last column is a test of equivalence, not corrected for the number of losses. "
+        f"{data_note(list(study.values()))}",
+    )
 
 
-def conditions_table(study: Study, column: str = "iou", loss: str = "iou", reference: str = "bce") -> Table:
-    """One loss against the reference in every condition, with the share of positive pixels."""
+def conditions_table(study: Study) -> Table:
+    """IoU loss against BCE in every condition, with the share of positive pixels."""
     rows = []
     for condition in conditions(study):
-        if seeds := condition.seeds(loss, reference):
-            effect = compare([condition], loss, column, reference)
-            scores = [float(condition.scores(each, column, seeds).mean()) for each in (loss, reference)]
-            rows.append([condition.name, condition.positive_share, len(seeds), len(condition.ids()), *scores,
-                         effect.difference, effect.low, effect.high, effect.p,
-                         *(condition.collapsed(each) for each in (loss, reference))])
-    columns = ["condition", "positive share", "seeds", "images", names.LOSSES[loss], names.LOSSES[reference], "difference", "low",
-               "high", "p", f"collapsed: {names.LOSSES[loss]}", f"collapsed: {names.LOSSES[reference]}"]
-    return Table(f"{names.LOSSES[loss]} loss against {names.LOSSES[reference]} by condition: {names.SCORES[column]}", columns, rows,
-                 f"{_note([study], loss, reference)} P-values are not corrected for the number of conditions. A collapsed run calls every "
-                 "pixel the same. "
-                 f"{data_note(list(study.values()))}")
+        if seeds := condition.seeds(*PAIR):
+            effect = compare([condition], "iou", "iou")
+            scores = [float(condition.scores(each, "iou", seeds).mean()) for each in PAIR]
+            rows.append(
+                [
+                    condition.name,
+                    condition.positive_share,
+                    len(seeds),
+                    len(condition.ids()),
+                    *scores,
+                    effect.difference,
+                    effect.low,
+                    effect.high,
+                    effect.p,
+                    *(condition.collapsed(each) for each in PAIR),
+                ]
+            )
+    columns = [
+        "condition",
+        "positive share",
+        "seeds",
+        "images",
+        "IoU",
+        "BCE",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "collapsed: IoU",
+        "collapsed: BCE",
+    ]
+    return Table(
+        "IoU loss against BCE by condition: IoU at 0.5",
+        columns,
+        rows,
+        f"{_note([study], *PAIR)} P-values are not corrected for the number of conditions. A collapsed run calls every "
+        "pixel the same. "
+        f"{data_note(list(study.values()))}",
+    )
 
 
-def metric_table(studies: dict[str, Study], loss: str = "iou", reference: str = "bce") -> Table:
+def metric_table(studies: dict[str, Study]) -> Table:
     """Loss or metric? One comparison by every score that all runs have, over all conditions of each study."""
     rows = []
     for name, study in studies.items():
-        found = [each for each in conditions(study) if each.seeds(loss, reference)]
-        runs = [run for each in found for run in (*each.runs[loss].values(), *each.runs[reference].values())]
+        found = [each for each in conditions(study) if each.seeds(*PAIR)]
+        runs = [run for each in found for loss in PAIR for run in each.runs[loss].values()]
         for column in SCORES:
-            if all(column in run.per_image for run in runs) and (effect := compare(found, loss, column, reference)):
-                pairs = sum(len(condition.seeds(loss, reference)) for condition in found)
-                rows.append([name, names.SCORES[column], len(found), pairs, effect.difference, effect.low, effect.high, effect.p])
-    return Table(f"{names.LOSSES[loss]} loss against {names.LOSSES[reference]}, by score",
-                 ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"], rows,
-                 _note(studies.values(), loss, reference))
+            if all(column in run.per_image for run in runs) and (effect := compare(found, "iou", column)):
+                pairs = sum(len(condition.seeds(*PAIR)) for condition in found)
+                rows.append(
+                    [
+                        name,
+                        names.SCORES[column],
+                        len(found),
+                        pairs,
+                        effect.difference,
+                        effect.low,
+                        effect.high,
+                        effect.p,
+                    ]
+                )
+    return Table(
+        "IoU loss against BCE, by score",
+        ["study", "score", "conditions", "pairs of runs", "difference", "low", "high", "p"],
+        rows,
+        _note(studies.values(), *PAIR),
+    )
 
 
 def _note(studies, *losses):
@@ -234,11 +373,14 @@ def _note(studies, *losses):
     found = [condition for study in studies for condition in conditions(study)]
     resampled = {condition.is_resampled for condition in found}
     single = any(len(condition.seeds(*losses or condition.runs)) == 1 for condition in found)
-    return " ".join(note for note, holds in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled),
-                                             (NOTE_ONE_SEED, single)) if holds)
+    return " ".join(
+        note
+        for note, holds in ((NOTE, False in resampled), (NOTE_RESAMPLED, True in resampled), (NOTE_ONE_SEED, single))
+        if holds
+    )
 
 
-def best_rates_table(study: Study, reference: str = "bce") -> Table:
+def best_rates_table(study: Study) -> Table:
     """Every loss at the learning rate that its validation part prefers, and how it compares there.
 
     The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds. What
@@ -250,46 +392,76 @@ def best_rates_table(study: Study, reference: str = "bce") -> Table:
             kept = [run.history["val_iou"][run.record["best_epoch"] - 1] for run in runs.values()]
             rates, rate = by_loss[condition.at_any_rate, loss], condition.params["learning_rate"]
             if rate in rates:
-                raise InputError(f"{study.folder}: has several conditions at learning rate {rate:g} with {names.LOSSES[loss]}; "
-                                 "compare rates in a study with one number of epochs for each")
+                raise InputError(
+                    f"{study.folder}: has several conditions at learning rate {rate:g} with {names.LOSSES[loss]}; "
+                    "compare rates in a study with one number of epochs for each"
+                )
             rates[rate] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
-    if any((where, reference) not in chosen for where, _ in chosen):
-        raise InputError(f"{study.folder}: has no run with {names.LOSSES[reference]} to compare with; run the rest of the "
-                         "study")
+    if any((where, "bce") not in chosen for where, _ in chosen):
+        raise InputError(f"{study.folder}: has no run with BCE to compare with; run the rest of the study")
     rows = []
     for (where, loss), (rate, (validated, condition)) in chosen.items():
-        other = chosen[where, reference][1][1]
-        seeds = sorted(set(condition.runs[loss]) & set(other.runs[reference]))
+        other = chosen[where, "bce"][1][1]
+        seeds = sorted(set(condition.runs[loss]) & set(other.runs["bce"]))
         row = [where, names.LOSSES.get(loss, loss), len(by_loss[where, loss]), rate, len(seeds), validated]
         scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
         row += [float(values.mean()) for values in scores.values()]
-        if loss != reference:
-            d = scores["iou"] - other.scores(reference, "iou", seeds)
+        if loss != "bce":
+            d = scores["iou"] - other.scores("bce", "iou", seeds)
             effect = intervals.crossed_t([d], [datasets.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]
         rows.append(row + [None] * (12 - len(row)))
-    columns = ["condition", "loss", "rates tried", "best rate", "seeds", "validation IoU", "IoU at 0.5", "IoU′",
-               f"IoU minus {names.LOSSES[reference]}", "low", "high", "p"]
-    return Table("Every loss at its own best learning rate", columns, sorted(rows, key=lambda row: (row[0], -row[6])),
-                 f"{_note([study])} {data_note(list(study.values()))}")
+    columns = [
+        "condition",
+        "loss",
+        "rates tried",
+        "best rate",
+        "seeds",
+        "validation IoU",
+        "IoU at 0.5",
+        "IoU′",
+        "IoU minus BCE",
+        "low",
+        "high",
+        "p",
+    ]
+    return Table(
+        "Every loss at its own best learning rate",
+        columns,
+        sorted(rows, key=lambda row: (row[0], -row[6])),
+        f"{_note([study])} {data_note(list(study.values()))}",
+    )
 
 
-def mixed_model(studies: Iterable[Study], column: str = "iou", loss: str = "iou", reference: str = "bce") -> Mixed:
-    """`mixed_model` of one loss against the reference over all conditions, its effect by network."""
-    rows = [(float(condition.runs[each][seed].per_image[column].mean()), each == loss, f"{number} {condition.name}", seed,
-             condition.params["model"])
-            for number, study in enumerate(studies) for condition in conditions(study)
-            for seed in condition.seeds(loss, reference) for each in (loss, reference)]
+def mixed_model(studies: Iterable[Study]) -> mixed.Mixed:
+    """`mixed.mixed_model` of IoU loss against BCE, IoU at 0.5, over all conditions, its effect by network."""
+    rows = [
+        (
+            float(condition.runs[each][seed].per_image["iou"].mean()),
+            each == "iou",
+            f"{number} {condition.name}",
+            seed,
+            condition.params["model"],
+        )
+        for number, study in enumerate(studies)
+        for condition in conditions(study)
+        for seed in condition.seeds(*PAIR)
+        for each in PAIR
+    ]
     if not rows:
-        raise InputError(f"these studies have no seed with both {names.LOSSES[loss]} and {names.LOSSES[reference]}; run the rest of them")
+        raise InputError("these studies have no seed with both IoU and BCE; run the rest of them")
     return mixed.mixed_model(*map(np.array, zip(*rows)))
 
 
 def tables(name: str, study: Study) -> dict[str, Table]:
     """The tables of one study by the name of their file; a study of learning rates has one more."""
-    found = {"losses": losses_table(study), "losses-iou-soft": losses_table(study, "iou_soft"),
-             "conditions": conditions_table(study), "scores": metric_table({name: study})}
+    found = {
+        "losses": losses_table(study),
+        "losses-iou-soft": losses_table(study, "iou_soft"),
+        "conditions": conditions_table(study),
+        "scores": metric_table({name: study}),
+    }
     rates = [(each.at_any_rate, each.params["learning_rate"]) for each in conditions(study)]
     if len({rate for _, rate in rates}) > 1 and len(set(rates)) == len(rates):
         found["best-rates"] = best_rates_table(study)

@@ -26,8 +26,9 @@ class Mixed(NamedTuple):
     interactions: dict[str, Effect]
 
 
-def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], seeds: ArrayLike,
-                factor: Sequence[str] | None = None) -> Mixed:
+def mixed_model(
+    scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], seeds: ArrayLike, factor: Sequence[str] | None = None
+) -> Mixed:
     """score ~ loss + cell + loss x factor + (1 | seed) + (0 + loss | seed): the effect of the first loss over the second.
 
     Cells are fixed effects, which takes in every factor that they are made of. Unit of replication: seeds, whose level
@@ -60,15 +61,20 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
     cells, seeds = np.asarray(cells), np.asarray(seeds)
     factor = np.zeros(len(y)) if factor is None else np.asarray(factor)
     if not len(y) == len(first) == len(cells) == len(seeds) == len(factor):
-        raise InputError(f"scores, is_first, cells, seeds have lengths {len(y)}, {len(first)}, {len(cells)} and "
-                         f"{len(seeds)}: give one of each, and of factor, for every run")
+        raise InputError(
+            f"scores, is_first, cells, seeds have lengths {len(y)}, {len(first)}, {len(cells)} and "
+            f"{len(seeds)}: give one of each, and of factor, for every run"
+        )
     if len(np.unique(seeds)) < 2 or first.all() or not first.any():
         raise InputError("a mixed model needs runs of both losses with 2 or more seeds; run the study with --seeds 5")
     if any(len(np.unique(factor[cells == cell])) > 1 for cell in np.unique(cells)):
         raise InputError("factor: has several levels within one cell; give one that tells cells apart")
     _, *levels = np.unique(factor)
-    columns = [first, *(first * ((factor == level) - (factor == level).mean()) for level in levels),
-               *(cells == cell for cell in np.unique(cells))]
+    columns = [
+        first,
+        *(first * ((factor == level) - (factor == level).mean()) for level in levels),
+        *(cells == cell for cell in np.unique(cells)),
+    ]
     design, n = np.stack(columns, axis=1).astype(float), len(np.unique(seeds))
     members = [seeds == seed for seed in np.unique(seeds)]
 
@@ -84,25 +90,51 @@ def mixed_model(scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], se
         random = random[:, :1]
         residual, spread = spread_over(random)
     if np.linalg.matrix_rank(design) < design.shape[1] or residual < 1:
-        raise InputError("is_first, cells, factor: these runs cannot tell the loss from the cells; give both "
-                         "losses with 2 or more seeds in every cell")
+        raise InputError(
+            "is_first, cells, factor: these runs cannot tell the loss from the cells; give both "
+            "losses with 2 or more seeds in every cell"
+        )
     if not spread:
         raise InputError("scores: have no spread beyond that of cells, losses and seeds; leave the mixed model out")
-    components = [[random[member, i:i + 1] for member in members] for i in range(random.shape[1])]
-    names = ["seed", "loss"][:len(components)]
+    components = [[random[member, i : i + 1] for member in members] for i in range(random.shape[1])]
+    names = ["seed", "loss"][: len(components)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `remark` tells what counts
         # Powell's method takes no gradient, for which statsmodels inverts a matrix that is singular at large variances.
-        fitted = sm.MixedLM(y, design, groups=seeds, exog_vc=VCSpec(names, [[[name]] * n for name in names], components)).fit(
-            reml=True, method=["powell"])
+        fitted = sm.MixedLM(
+            y, design, groups=seeds, exog_vc=VCSpec(names, [[[name]] * n for name in names], components)
+        ).fit(reml=True, method=["powell"])
     variances = fitted.vcomp
     t = [distributions.t(n - 1 if len(names) > 1 else residual), distributions.t(residual)]
-    effects = [Effect(float(b), float(b - t.ppf(0.975) * error), float(b + t.ppf(0.975) * error),
-                      float(2 * t.sf(abs(b) / error)), n, "seeds")
-               for b, error, t in zip(fitted.fe_params, fitted.bse_fe, [t[0], *t[1:] * len(levels)])]
-    flat = [name for name, variance in zip(("seeds", "loss's effect between seeds"), variances) if variance < 1e-3 * fitted.scale]
-    remark = ("the variance of the " + " and of the ".join(flat) + " is 0 within the fit's precision" if flat else
-              "the fit did not converge" if not fitted.converged else "")
+    effects = [
+        Effect(
+            float(b),
+            float(b - t.ppf(0.975) * error),
+            float(b + t.ppf(0.975) * error),
+            float(2 * t.sf(abs(b) / error)),
+            n,
+            "seeds",
+        )
+        for b, error, t in zip(fitted.fe_params, fitted.bse_fe, [t[0], *t[1:] * len(levels)])
+    ]
+    flat = [
+        name
+        for name, variance in zip(("seeds", "loss's effect between seeds"), variances)
+        if variance < 1e-3 * fitted.scale
+    ]
+    remark = (
+        "the variance of the " + " and of the ".join(flat) + " is 0 within the fit's precision"
+        if flat
+        else "the fit did not converge"
+        if not fitted.converged
+        else ""
+    )
     interactions = {str(level): effect for level, effect in zip(levels, effects[1:])}
-    return Mixed(effects[0], float(variances[0]), float(variances[1]) if len(names) > 1 else np.nan, float(fitted.scale), remark,
-                 interactions)
+    return Mixed(
+        effects[0],
+        float(variances[0]),
+        float(variances[1]) if len(names) > 1 else np.nan,
+        float(fitted.scale),
+        remark,
+        interactions,
+    )

@@ -1,6 +1,5 @@
 """Pairs of runs that differ in the loss alone, and their scores; differences are always IoU loss minus BCE loss."""
 
-
 import numpy as np
 
 from lib import InputError, config
@@ -20,8 +19,11 @@ def usable(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
 def differences(study: Study | None = None) -> dict[str, np.ndarray]:
     """IoU loss minus BCE loss of every cell, (cells,) float64, by `iou`, `iou_soft` and `accuracy`; without a study
     the paper's, which has no `iou_soft`."""
-    values = ({metric: paper.scores(metric) for metric in ("iou", "accuracy")} if study is None else
-              {metric: usable(study, metric)[1] for metric in ("iou", "iou_soft", "accuracy")})
+    values = (
+        {metric: paper.scores(metric) for metric in ("iou", "accuracy")}
+        if study is None
+        else {metric: usable(study, metric)[1] for metric in ("iou", "iou_soft", "accuracy")}
+    )
     return {metric: pairs[:, 0] - pairs[:, 1] for metric, pairs in values.items()}
 
 
@@ -41,14 +43,19 @@ def collapsed(run: Run) -> str:
 
 def pairs(study: Study) -> list[tuple[Cell, Run, Run]]:
     """The cells of which both runs are finished, in the paper's order: (cell, IoU loss, BCE loss)."""
-    return [(cell, study[cell.run_id("iou")], study[cell.run_id("bce")])
-            for cell in config.CELLS if cell.run_id("iou") in study and cell.run_id("bce") in study]
+    return [
+        (cell, study[cell.run_id("iou")], study[cell.run_id("bce")])
+        for cell in config.CELLS
+        if cell.run_id("iou") in study and cell.run_id("bce") in study
+    ]
 
 
 def replicates(study: Study, run: Run) -> list[Run]:
     """The runs of a study that differ from `run` in the seed alone, itself among them."""
+
     def task(other):
         return {name: value for name, value in other.record["params"].items() if name not in ("seed", "tag")}
+
     return [other for other in study.values() if task(other) == task(run)]
 
 
@@ -66,8 +73,7 @@ def scores(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
     if metric not in METRICS:
         raise InputError(f"metric is {metric!r}: use one of {', '.join(METRICS)}")
     found = pairs(study)
-    values = [[np.mean([each.score(metric) for each in replicates(study, run)]) for run in pair]
-              for _, *pair in found]
+    values = [[np.mean([each.score(metric) for each in replicates(study, run)]) for run in pair] for _, *pair in found]
     return [cell for cell, _, _ in found], np.array(values, "float64").reshape(-1, 2)
 
 

@@ -22,10 +22,6 @@ SPLITS = {
     ("helen", "small"): (1000, 100, 233),
 }
 
-# Table 2.
-PARAMETERS = {"epochs": 1000, "batch_size": 100, "patience": 20, "learning_rate": 0.0001,
-              "optimizer": "RMSprop"}
-
 # Share of positive pixels in the LFW test part, by "with hair?": counted over all pixels of the part labels,
 # at their own 250x250, of the last 292 of the 2927 images in sorted file order (0.2116 and 0.3053; the same
 # at 224x224).
@@ -70,7 +66,7 @@ def scores(metric: str) -> np.ndarray:
     if metric not in METRICS:
         raise InputError(f"metric is {metric!r}, not in the paper: use one of {', '.join(METRICS)}")
     column = 2 * METRICS.index(metric)
-    return np.array(ROWS, dtype="float64")[:, column:column + 2]
+    return np.array(ROWS, dtype="float64")[:, column : column + 2]
 
 
 def iou_bounds(accuracy: float, prevalence: float) -> tuple[float, float]:

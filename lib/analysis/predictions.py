@@ -12,7 +12,7 @@ import numpy as np
 from lib import InputError, record
 from lib.analysis import pairs
 from lib.beyond.scores import histograms, iou_at_levels
-from lib.config import resolve
+from lib.config import Config, resolve
 from lib.data import datasets
 from lib.outputs import PICTURES, Study
 from lib.record import Run
@@ -29,14 +29,17 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
         config = resolve(run.record["params"])
     except InputError as error:
         raise InputError(f"{run.folder / 'record.json'}: {error}") from error
-    images, labels, ids, digest = _published(run, config) or _loaded(config)
+    images, labels, ids, digest = _published(run, config) or read_pictures(config)
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
-        raise InputError(f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
-                         "run saw; restore them or run it again")
+        raise InputError(
+            f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
+            "run saw; restore them or run it again"
+        )
     return images, datasets.binary_masks(labels, config.hair, config.part)
 
 
-def _loaded(config):
+def read_pictures(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Images, labels and ids of a configuration's test part, read from its data, and their digest. Raises InputError."""
     dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())
     test = dataset.split(**config.split_arguments()).test
     return dataset.images[test], dataset.labels[test], np.array(dataset.ids)[test], dataset.digest
@@ -50,7 +53,12 @@ def _published(run, config):
     images, labels, ids, digest = record.read_arrays(path, "images", "labels", "ids", "digest")
     shape = (len(run.per_image["id"]), *images.shape[1:3])
     if (images.shape, images.dtype, labels.shape, labels.dtype, ids.shape) != (
-            (*shape, 3), np.uint8, shape, np.uint8, shape[:1]):
+        (*shape, 3),
+        np.uint8,
+        shape,
+        np.uint8,
+        shape[:1],
+    ):
         raise InputError(f"{path}: its pictures are not those of {run.run_id}; get the study again")
     return images, labels, ids.tolist(), str(digest)
 
@@ -76,17 +84,27 @@ def evaluate(run: Run, masks: np.ndarray) -> Evaluation:
     """The run's stored probability maps beside its labels. Raises InputError if they do not fit each other."""
     probabilities, ids = run.probabilities()
     if probabilities.shape != masks.shape or ids.tolist() != run.per_image["id"].tolist():
-        raise InputError(f"{run.folder / 'probabilities.npz'}: its maps are not those of the test part; "
-                         "run it again with `python -m lib.study run`")
+        raise InputError(
+            f"{run.folder / 'probabilities.npz'}: its maps are not those of the test part; "
+            "run it again with `python -m lib.study run`"
+        )
     return Evaluation(run, masks, probabilities)
 
 
 def comparable(study: Study, run: Run) -> list[Run]:
     """The other runs of a study that were tested on the same images with the same labels, the paired loss first."""
+
     def task(other):
         about = other.record["data"]
-        return (other.cell.dataset, other.cell.hair, about.get("digest"), about["counts"].get("test"),
-                other.record["params"].get("image_size"), other.record["params"].get("part", ""))
+        return (
+            other.cell.dataset,
+            other.cell.hair,
+            about.get("digest"),
+            about["counts"].get("test"),
+            other.record["params"].get("image_size"),
+            other.record["params"].get("part", ""),
+        )
+
     others = [other for other in study.values() if other is not run and task(other) == task(run)]
     return sorted(others, key=lambda other: other.cell != run.cell)
 
@@ -104,8 +122,10 @@ def largest_disagreement(study: Study) -> tuple[Run, Run, str]:
             worst = int(differences.argmax())
             found.append((differences[worst], iou, bce, str(iou.per_image["id"][worst])))
     if not found:
-        raise InputError(f"{study.folder}: no pair of IoU loss and BCE loss is finished; run the study with "
-                         "`python -m lib.study run`")
+        raise InputError(
+            f"{study.folder}: no pair of IoU loss and BCE loss is finished; run the study with "
+            "`python -m lib.study run`"
+        )
     return max(found, key=lambda candidate: candidate[0])[1:]
 
 
@@ -119,13 +139,14 @@ def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] 
         InputError: if the two runs were tested on different images.
     """
     if iou.per_image["id"].tolist() != bce.per_image["id"].tolist():
-        raise InputError(f"{iou.folder} and {bce.folder.name}: were tested on different images; run both "
-                         "again")
+        raise InputError(f"{iou.folder} and {bce.folder.name}: were tested on different images; run both again")
     scores = bce.per_image["iou"]
     chosen = int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
     try:
         return test_pictures(bce), chosen, ""
     except InputError as error:
-        note = (f"The picture of `{bce.per_image['id'][chosen]}` cannot be shown ({error}). Left after IoU "
-                "loss, right after BCE loss; above the masks, below the probabilities.")
+        note = (
+            f"The picture of `{bce.per_image['id'][chosen]}` cannot be shown ({error}). Left after IoU "
+            "loss, right after BCE loss; above the masks, below the probabilities."
+        )
         return None, chosen, note

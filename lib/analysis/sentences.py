@@ -32,10 +32,10 @@ def direction(values: np.ndarray) -> int | None:
 
 def headline(study: Study) -> str:
     """The answer in one line, by thresholded and by un-thresholded IoU."""
-    words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better",
-             None: "too few pairs of runs to tell"}
-    iou, soft = (f"y {names.SCORES[metric]}: {words[direction(usable(study, metric)[1])]}"
-                 for metric in ("iou", "iou_soft"))
+    words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better", None: "too few pairs of runs to tell"}
+    iou, soft = (
+        f"y {names.SCORES[metric]}: {words[direction(usable(study, metric)[1])]}" for metric in ("iou", "iou_soft")
+    )
     return f"**Did IoU loss beat BCE here? B{iou}; b{soft}.**"
 
 
@@ -46,40 +46,53 @@ def comparison(study: Study, metric: str) -> str:
         return f"By {names.SCORES[metric]}: {NO_PAIR[0].lower()}{NO_PAIR[1:]}"
     found = stats.compare(*values.T, metric)
     mean, digits = found["mean_difference"], 1 if metric == "epochs" else 3
-    leads = {1: f"IoU loss is higher by {abs(mean):.{digits}f} on average",
-             -1: f"IoU loss is lower by {abs(mean):.{digits}f} on average",
-             0: f"there is no clear difference (mean {mean:+.{digits}f})",
-             None: f"there is a single pair, IoU loss minus BCE is {mean:+.{digits}f}"}
+    leads = {
+        1: f"IoU loss is higher by {abs(mean):.{digits}f} on average",
+        -1: f"IoU loss is lower by {abs(mean):.{digits}f} on average",
+        0: f"there is no clear difference (mean {mean:+.{digits}f})",
+        None: f"there is a single pair, IoU loss minus BCE is {mean:+.{digits}f}",
+    }
     text = f"By {names.SCORES[metric]}, {leads[direction(values)]}"
     if found["n"] == 1:
         return text + "."
-    text += (f", 95 % interval {found['low']:+.{digits}f} to {found['high']:+.{digits}f}, "
-             f"t = {found['t']:.2f}, p = {found['p']:.2g}")
+    text += (
+        f", 95 % interval {found['low']:+.{digits}f} to {found['high']:+.{digits}f}, "
+        f"t = {found['t']:.2f}, p = {found['p']:.2g}"
+    )
     ties = f", {found['ties']} equal" if found["ties"] else ""
-    return (f"{text}; IoU loss is better in {found['wins_iou']} and BCE in {found['wins_bce']} of "
-            f"{found['n']} cells{ties}.")
+    return (
+        f"{text}; IoU loss is better in {found['wins_iou']} and BCE in {found['wins_bce']} of {found['n']} cells{ties}."
+    )
 
 
 def completeness(study: Study) -> str:
     """How many of the 32 runs are there, which are missing, and what is wrong with folders not readable."""
     planned = [cell.run_id(loss) for cell in config.CELLS for loss in paper.LOSSES]
     missing = [run_id for run_id in planned if run_id not in study]
-    lines = [f"{len(planned) - len(missing)} of {len(planned)} runs are finished; both losses are there in "
-             f"{len(pairs.pairs(study))} of {len(config.CELLS)} cells."]
+    lines = [
+        f"{len(planned) - len(missing)} of {len(planned)} runs are finished; both losses are there in "
+        f"{len(pairs.pairs(study))} of {len(config.CELLS)} cells."
+    ]
     seeds = {len(pairs.replicates(study, run)) for _, *pair in pairs.pairs(study) for run in pair} - {1}
     if seeds:
-        lines.append(f"Scores are averaged over seeds, {' or '.join(map(str, sorted(seeds)))} of each run; masks and "
-                     "curves are those of the first.")
+        lines.append(
+            f"Scores are averaged over seeds, {' or '.join(map(str, sorted(seeds)))} of each run; masks and "
+            "curves are those of the first."
+        )
     if missing:
         lines.append("Missing: " + ", ".join(f"`{run_id}`" for run_id in missing) + ".")
     if capped := sum(map(is_capped, study.values())):
-        lines.append(f"**{capped} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
-                     "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
-                     "to know.")
+        lines.append(
+            f"**{capped} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
+            "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
+            "to know."
+        )
     for run, kind in ((run, collapsed(run)) for run in study.values()):
         if kind:
-            lines.append(f"**`{run.run_id}` calls every pixel of every test image {kind}**: its training collapsed, and "
-                         "its scores are those of a constant mask.")
+            lines.append(
+                f"**`{run.run_id}` calls every pixel of every test image {kind}**: its training collapsed, and "
+                "its scores are those of a constant mask."
+            )
     if study.problems:
         lines.append("\n".join(["Folders passed over:", "", *(f"- {problem}" for problem in study.problems)]))
     return "\n\n".join(lines)
@@ -93,10 +106,19 @@ def provenance(study: Study) -> str:
         values = sorted({str(run.record["params"][name]) for run in runs if name in run.record["params"]})
         if values:
             found.append(f"{words} {' or '.join(values)}")
-    others = sorted({paper.DATASETS.get(run.cell.dataset, run.cell.dataset) for run in runs
-                     if run.record["data"]["note"] or run.record["data"]["scaled"]}, reverse=True)
-    caution = (f" What stands here for {' and '.join(others)} is not the paper's data, so its scores are no yardstick there."
-               if others else "")
+    others = sorted(
+        {
+            paper.DATASETS.get(run.cell.dataset, run.cell.dataset)
+            for run in runs
+            if run.record["data"]["note"] or run.record["data"]["scaled"]
+        },
+        reverse=True,
+    )
+    caution = (
+        f" What stands here for {' and '.join(others)} is not the paper's data, so its scores are no yardstick there."
+        if others
+        else ""
+    )
     return f"{pairs.data_note(runs)}{caution} Settings: {', '.join(found)}."
 
 
@@ -110,22 +132,24 @@ def threshold_effect(study: Study) -> str:
     without = np.subtract(*soft[kept].T)
     with_threshold = np.array([np.subtract(*thresholded[cells[i]]) for i in kept])
     deficit, rest = without.mean(), with_threshold.mean()
-    text = (f"BCE's mean deficit against IoU loss is {deficit:+.3f} in IoU′ and {rest:+.3f} in IoU, "
-            f"the means of {len(kept)} of {len(config.CELLS)} cells: ")
+    text = (
+        f"BCE's mean deficit against IoU loss is {deficit:+.3f} in IoU′ and {rest:+.3f} in IoU, "
+        f"the means of {len(kept)} of {len(config.CELLS)} cells: "
+    )
     if deficit <= 0:
         text += "in IoU′ there is no deficit to explain."
     elif rest <= 0:
-        text += ("**all of it vanishes with a threshold**; it comes from soft probabilities, not from worse "
-                 "masks.")
+        text += "**all of it vanishes with a threshold**; it comes from soft probabilities, not from worse masks."
     elif rest < deficit:
-        text += (f"**{100 * (1 - rest / deficit):.0f} % of it vanishes with a threshold**; that share comes "
-                 "from soft probabilities, the rest is in the masks.")
+        text += (
+            f"**{100 * (1 - rest / deficit):.0f} % of it vanishes with a threshold**; that share comes "
+            "from soft probabilities, the rest is in the masks."
+        )
     else:
         text += "a threshold does not make it smaller; it is in the masks."
     if len(kept) > 1:
         low, high = stats.mean_interval(without, with_threshold)
-        text += (f" What the threshold takes away is {deficit - rest:+.3f} (95 % interval {low:+.3f} to "
-                 f"{high:+.3f}).")
+        text += f" What the threshold takes away is {deficit - rest:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
     return text
 
 
@@ -138,5 +162,7 @@ def contrast(table: Table, first: str, second: str) -> str:
         return f"**{pair}** cannot be compared yet: there is no finished pair of runs of both."
     means = [(row[2] + row[3]) / 2 for row in (one, other)]
     same = "the same loss is ahead in both" if one[4] * other[4] > 0 else "not the same loss is ahead in both"
-    return (f"**{pair}.** Over both losses the mean is {means[0]:.3f} and {means[1]:.3f}. IoU loss minus BCE "
-            f"is {one[4]:+.3f} (n = {one[1]}) and {other[4]:+.3f} (n = {other[1]}): {same}.")
+    return (
+        f"**{pair}.** Over both losses the mean is {means[0]:.3f} and {means[1]:.3f}. IoU loss minus BCE "
+        f"is {one[4]:+.3f} (n = {one[1]}) and {other[4]:+.3f} (n = {other[1]}): {same}."
+    )

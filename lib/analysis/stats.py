@@ -85,23 +85,27 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> Outcome:
     return Outcome(float(result.statistic), float(result.pvalue))
 
 
-def mean_interval(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of Student's t for the mean difference a - b; (nan, nan) for a single pair."""
+def mean_interval(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """95 % interval of Student's t for the mean difference a - b.
+
+    Returns:
+        (low, high); NaN for a single pair, twice the difference where all are equal.
+    """
     from scipy import stats
 
     d = _differences(a, b)
-    check_confidence(confidence)
     if d.size < 2:
         return np.nan, np.nan
-    half = stats.t.ppf((1 + confidence) / 2, d.size - 1) * d.std(ddof=1) / np.sqrt(d.size)
-    return float(d.mean() - half), float(d.mean() + half)
+    if np.all(d == d[0]):
+        return float(d[0]), float(d[0])
+    low, high = stats.ttest_1samp(d, 0.0).confidence_interval()
+    return float(low), float(high)
 
 
-def check_confidence(confidence: float, resamples: int = 1) -> None:
-    """Raises InputError for a confidence outside (0, 1), as 95 for 0.95, or no resamples."""
-    if not 0 < confidence < 1 or resamples < 1:
-        raise InputError(f"confidence, resamples: {confidence} and {resamples} will not do; give a share such as 0.95, and "
-                         "1 or more")
+def check_confidence(confidence: float) -> None:
+    """Raises InputError for a confidence outside (0, 1), as 95 for 0.95."""
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: {confidence} is not valid; give a share such as 0.95")
 
 
 def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence: float, n: int, unit: str) -> Effect:
@@ -122,22 +126,7 @@ def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence:
     return Effect(mean, float(mean - half), float(mean + half), float(2 * t.sf(abs(mean) / error)), n, unit)
 
 
-def over_seeds(differences: ArrayLike, confidence: float = 0.95) -> Effect:
-    """Mean difference with Student's t over seeds. Unit of replication: seeds; images and cells are fixed.
-
-    Args:
-        differences: (seeds,), one mean score difference for each seed.
-    Returns:
-        `Effect`; interval and p are NaN for a single seed.
-    Raises:
-        InputError: differences that are not finite, or none.
-    """
-    d = one_row(differences)
-    low, high = mean_interval(d, np.zeros_like(d), confidence)
-    return Effect(float(d.mean()), low, high, paired_t_test(d, np.zeros_like(d)).p, d.size, "seeds")
-
-
-def nadeau_bengio(differences: ArrayLike, train: int, test: int, confidence: float = 0.95) -> Effect:
+def nadeau_bengio(differences: ArrayLike, train: int, test: int) -> Effect:
     """Corrected resampled t-test (Nadeau and Bengio, 2003) for differences over random splits of one data set.
 
     Splits share images, so that differences are correlated: their variance counts 1/J + test/train times instead of
@@ -147,18 +136,17 @@ def nadeau_bengio(differences: ArrayLike, train: int, test: int, confidence: flo
         differences: (J,), one mean score difference for each split.
         train, test: images in each split.
     Returns:
-        `Effect`; interval and p are NaN for a single split.
+        `Effect` with its 95 % interval; interval and p are NaN for a single split.
     Raises:
         InputError: differences that are not finite, or none; sizes below 1.
     """
     d = one_row(differences)
-    check_confidence(confidence)
     if not (train >= 1 and test >= 1):
         raise InputError(f"train, test: {train} and {test} will not do; give the images of each part, 1 or more")
     if d.size < 2:
         return Effect(float(d.mean()), np.nan, np.nan, np.nan, d.size, "splits")
     variance = (1 / d.size + test / train) * d.var(ddof=1)
-    return student(float(d.mean()), np.array([variance]), np.array([d.size - 1]), confidence, d.size, "splits")
+    return student(float(d.mean()), np.array([variance]), np.array([d.size - 1]), 0.95, d.size, "splits")
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> Outcome:
@@ -223,27 +211,38 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
     t, p = paired_t_test(iou, bce)
     low, high = mean_interval(iou, bce)
     wins_iou, wins_bce, ties = wins(iou, bce, HIGHER_IS_BETTER[metric])
-    return {"metric": metric, "n": len(iou), "mean_difference": float(_differences(iou, bce).mean()),
-            "low": low, "high": high, "t": t, "p": p, "wilcoxon_p": wilcoxon(iou, bce).p,
-            "wins_iou": wins_iou, "wins_bce": wins_bce, "ties": ties,
-            "error_reduction": error_reduction(iou, bce) if metric != "epochs" else np.nan,
-            "largest_difference": largest_difference(iou, bce)}
+    return {
+        "metric": metric,
+        "n": len(iou),
+        "mean_difference": float(_differences(iou, bce).mean()),
+        "low": low,
+        "high": high,
+        "t": t,
+        "p": p,
+        "wilcoxon_p": wilcoxon(iou, bce).p,
+        "wins_iou": wins_iou,
+        "wins_bce": wins_bce,
+        "ties": ties,
+        "error_reduction": error_reduction(iou, bce) if metric != "epochs" else np.nan,
+        "largest_difference": largest_difference(iou, bce),
+    }
 
 
 def holm(p: ArrayLike) -> np.ndarray:
     """Holm's (1979) adjusted p-values of several tests: the family-wise error holds whichever hypotheses are true.
 
     Args:
-        p: any shape; NaN stays NaN and does not count as a test.
+        p: (tests,), each in [0, 1]; NaN stays NaN and does not count as a test.
+    Returns:
+        (tests,) float64.
     Raises:
         InputError: a p-value outside [0, 1].
     """
-    p = np.asarray(p, "float64")
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.array(p, "float64")
     if (p < 0).any() or (p > 1).any():
         raise InputError("p: a p-value is outside [0, 1]; give probabilities")
-    adjusted = np.full(p.size, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p.flat[tested], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p.flat[order] * factors))
-    return adjusted.reshape(p.shape)
+    if (tested := ~np.isnan(p)).any():
+        p[tested] = multipletests(p[tested], method="holm")[1]
+    return p

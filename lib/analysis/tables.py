@@ -2,11 +2,12 @@
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import isnan
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +17,14 @@ from lib.analysis.pairs import usable
 from lib.outputs import Study
 from lib.record import SCORES
 
+if TYPE_CHECKING:
+    import pandas
+
 ROUNDING = 0.0005  # the paper's scores have three decimals
-SCORES_NOTE = ("IoU is thresholded at 0.5 per image and averaged; IoU′ (equation 3) has no threshold; epochs "
-               "are those run until training stopped.")
+SCORES_NOTE = (
+    "IoU is thresholded at 0.5 per image and averaged; IoU′ (equation 3) has no threshold; epochs "
+    "are those run until training stopped."
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,9 @@ class Table:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", newline="",
-                                       encoding="utf-8", delete=False)
+        temporary = NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", newline="", encoding="utf-8", delete=False
+        )
         try:
             with temporary as file:
                 file.writelines(f"# {line}\n" for line in (self.title, self.note) if line)
@@ -49,6 +56,17 @@ class Table:
         except BaseException:
             os.unlink(temporary.name)
             raise
+
+    def frame(self) -> "pandas.DataFrame":
+        """The table as a pandas `DataFrame`, None as missing."""
+        import pandas
+
+        return pandas.DataFrame(self.rows, columns=self.columns)
+
+    def ordered(self, column: str, descending: bool = False) -> "Table":
+        """The same table with its rows in the order of a column."""
+        at = self.columns.index(column)
+        return replace(self, rows=sorted(self.rows, key=lambda row: row[at], reverse=descending))
 
     def _bold(self, row: list) -> set[int]:
         """Columns of this row that hold the better one of a pair."""
@@ -60,17 +78,27 @@ class Table:
 
     def _repr_html_(self) -> str:
         left = ' style="text-align: left"'  # of words; Jupyter sets all cells to the right
-        words = [any(isinstance(value, str) for value in column) for column in zip(*self.rows)] or [False] * len(self.columns)
+        words = [any(isinstance(value, str) for value in column) for column in zip(*self.rows)] or [False] * len(
+            self.columns
+        )
         head = "".join(f'<th scope="col"{left * w}>{escape(name)}</th>' for name, w in zip(self.columns, words))
         body = ""
         for row in self.rows:
             bold = self._bold(row)
             texts = [escape(_text(value)) for value in row]
-            body += "<tr>" + "".join(f"<td{left * w}><b>{text}</b></td>" if i in bold else f"<td{left * w}>{text}</td>"
-                                     for i, (text, w) in enumerate(zip(texts, words))) + "</tr>\n"
+            body += (
+                "<tr>"
+                + "".join(
+                    f"<td{left * w}><b>{text}</b></td>" if i in bold else f"<td{left * w}>{text}</td>"
+                    for i, (text, w) in enumerate(zip(texts, words))
+                )
+                + "</tr>\n"
+            )
         foot = f'<tfoot><tr><td colspan="{len(self.columns)}"{left}>{escape(self.note)}</td></tr></tfoot>\n'
-        return (f"<table>\n<caption{left}>{escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
-                f"<tbody>\n{body}</tbody>\n{foot if self.note else ''}</table>")
+        return (
+            f"<table>\n<caption{left}>{escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+            f"<tbody>\n{body}</tbody>\n{foot if self.note else ''}</table>"
+        )
 
     def _repr_markdown_(self) -> str:
         lines = [[name.replace("|", "\\|") for name in self.columns]]
@@ -100,8 +128,10 @@ def paper_table(study: Study, model: str, dataset: str) -> Table:
     """
     cells = [cell for cell in config.CELLS if (cell.model, cell.dataset) == (model, dataset)]
     if not cells:
-        raise InputError(f"model {model!r} on dataset {dataset!r} is in no table of the paper: use a model "
-                         f"of {', '.join(paper.MODELS)} and a data set of {', '.join(paper.DATASETS)}")
+        raise InputError(
+            f"model {model!r} on dataset {dataset!r} is in no table of the paper: use a model "
+            f"of {', '.join(paper.MODELS)} and a data set of {', '.join(paper.DATASETS)}"
+        )
     columns, better = ["name"], []
     for metric, name in names.COLUMNS.items():
         for source in ("", "paper: ") if metric in paper.METRICS else ("",):
@@ -127,8 +157,22 @@ def statistics_table(study: Study | None = None) -> Table:
 
     Pairs with a score that is not a number are left out (n counts the rest). Without `study`, the paper only.
     """
-    columns = ["from", "metric", "n", "mean difference", "95 % low", "95 % high", "t", "p", "Wilcoxon p",
-               "better: L_IoU", "better: L_BCE", "ties", "error reduction", "largest difference"]
+    columns = [
+        "from",
+        "metric",
+        "n",
+        "mean difference",
+        "95 % low",
+        "95 % high",
+        "t",
+        "p",
+        "Wilcoxon p",
+        "better: L_IoU",
+        "better: L_BCE",
+        "ties",
+        "error reduction",
+        "largest difference",
+    ]
     scores = [("paper", metric, paper.scores(metric)) for metric in paper.METRICS]
     note = "Differences are L_IoU minus L_BCE; t-test and Wilcoxon test are paired and two-sided."
     if study:
@@ -140,8 +184,20 @@ def statistics_table(study: Study | None = None) -> Table:
     for source, metric, values in scores:
         usable = values[[not any(map(isnan, pair)) for pair in values]]
         found = stats.compare(*usable.T, metric) if len(usable) else {"metric": metric, "n": 0}
-        keys = ("n", "mean_difference", "low", "high", "t", "p", "wilcoxon_p", "wins_iou", "wins_bce", "ties",
-                "error_reduction", "largest_difference")
+        keys = (
+            "n",
+            "mean_difference",
+            "low",
+            "high",
+            "t",
+            "p",
+            "wilcoxon_p",
+            "wins_iou",
+            "wins_bce",
+            "ties",
+            "error_reduction",
+            "largest_difference",
+        )
         rows.append([source, names.COLUMNS[metric], *map(found.get, keys)])
     return Table("IoU loss against BCE loss, paired over the cells", columns, rows, note)
 
@@ -169,8 +225,10 @@ def bounds_table(study: Study | None = None) -> Table:
         for metric in ("iou_pooled", "iou", "iou_soft"):
             row += [run.score(metric), _place(run.score(metric), low - 1e-9, high + 1e-9)]
         rows.append(row)
-    note = ("The bounds hold for pooled pixels after a threshold; IoU and IoU′ are averages over images. "
-            f"{pairs.data_note(list(study.values()))}")
+    note = (
+        "The bounds hold for pooled pixels after a threshold; IoU and IoU′ are averages over images. "
+        f"{pairs.data_note(list(study.values()))}"
+    )
     return Table("Bounds of IoU at the accuracy of each run", columns, rows, note)
 
 
@@ -184,12 +242,33 @@ def _paper_bounds() -> Table:
         for loss, accuracy, iou in zip(paper.LOSSES.values(), accuracies, ious):
             lowest = paper.iou_bounds(accuracy - ROUNDING, prevalence)[0] - ROUNDING
             highest = paper.iou_bounds(accuracy + ROUNDING, prevalence)[1] + ROUNDING
-            rows.append([paper.MODELS[cell.model], cell.name, loss, accuracy, prevalence,
-                         *paper.iou_bounds(accuracy, prevalence), iou, _place(iou, lowest, highest)])
-    columns = ["model", "name", "loss", "accuracy", "positive share", "lowest IoU", "highest IoU",
-               "reported IoU", "reported IoU is"]
-    note = ("The paper's Tables 3 and 5; the positive share is measured on the labels of the LFW test part. "
-            "The bounds hold for pooled pixels after a threshold.")
+            rows.append(
+                [
+                    paper.MODELS[cell.model],
+                    cell.name,
+                    loss,
+                    accuracy,
+                    prevalence,
+                    *paper.iou_bounds(accuracy, prevalence),
+                    iou,
+                    _place(iou, lowest, highest),
+                ]
+            )
+    columns = [
+        "model",
+        "name",
+        "loss",
+        "accuracy",
+        "positive share",
+        "lowest IoU",
+        "highest IoU",
+        "reported IoU",
+        "reported IoU is",
+    ]
+    note = (
+        "The paper's Tables 3 and 5; the positive share is measured on the labels of the LFW test part. "
+        "The bounds hold for pooled pixels after a threshold."
+    )
     return Table("Bounds of IoU at the accuracy that the paper reports on LFW", columns, rows, note)
 
 
@@ -226,8 +305,9 @@ def subsets_table(study: Study, metric: str = "iou") -> Table:
     cells, values = usable(study, metric)
     published = paper.scores(metric) if metric in paper.METRICS else None
     parts = {"all": lambda cell: True}
-    for position, values_of in enumerate((paper.MODELS, paper.DATASETS, {"big": "big", "small": "small"},
-                                      {True: "hair", False: "no hair"})):
+    for position, values_of in enumerate(
+        (paper.MODELS, paper.DATASETS, {"big": "big", "small": "small"}, {True: "hair", False: "no hair"})
+    ):
         for value, name in values_of.items():
             parts[name] = lambda cell, position=position, value=value: cell[position] == value
     rows = []
@@ -250,14 +330,40 @@ def subsets_table(study: Study, metric: str = "iou") -> Table:
 
 def runs_table(study: Study) -> Table:
     """One row a run: its configuration, scores, epochs, seconds, seed and which data it is from."""
-    columns = ["run", "model", "dataset", "size", "hair", "loss", *SCORES, "epochs run", "best epoch",
-               "seconds", "seed", "image size", "positive share", "data"]
+    columns = [
+        "run",
+        "model",
+        "dataset",
+        "size",
+        "hair",
+        "loss",
+        *SCORES,
+        "epochs run",
+        "best epoch",
+        "seconds",
+        "seed",
+        "image size",
+        "positive share",
+        "data",
+    ]
     rows = []
     for run in study.values():
         record = run.record
         seconds = record["seconds"].get("total", sum(record["seconds"].values()))
-        rows.append([run.run_id, *run.cell[:3], "yes" if run.cell.hair else "no", run.loss,
-                     *map(run.score, SCORES), record["epochs_run"], record["best_epoch"], seconds,
-                     record["seed"], record["params"].get("image_size"), record["data"].get("positive_share"),
-                     pairs.data_note([run])])
+        rows.append(
+            [
+                run.run_id,
+                *run.cell[:3],
+                "yes" if run.cell.hair else "no",
+                run.loss,
+                *map(run.score, SCORES),
+                record["epochs_run"],
+                record["best_epoch"],
+                seconds,
+                record["seed"],
+                record["params"].get("image_size"),
+                record["data"].get("positive_share"),
+                pairs.data_note([run]),
+            ]
+        )
     return Table("Runs", columns, rows)

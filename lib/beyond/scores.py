@@ -1,4 +1,4 @@
-"""Scores beyond the paper: Boundary IoU, calibration error, and IoU at every threshold. Numpy alone, float64.
+"""Scores beyond the paper: Boundary IoU, calibration error, and IoU at every threshold. Numpy and scipy, float64.
 
 Masks are (images, height, width) or (images, height, width, 1), values 0 or 1. A stored probability map holds
 uint8 255 P (`metrics.quantise`); at level k, from 0 to 255, a pixel is positive where its value is above k,
@@ -31,21 +31,17 @@ def boundary(masks: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
     Raises:
         InputError: masks of another shape, or a ratio that is not above 0.
     """
+    from scipy.ndimage import binary_erosion
+
     masks = np.asarray(masks, bool)
     if masks.ndim not in (3, 4) or masks.ndim == 4 and masks.shape[3] != 1:
-        raise InputError(f"masks: shape {masks.shape} will not do; give (images, height, width) or one more "
-                         "axis of length 1")
+        raise InputError(
+            f"masks: shape {masks.shape} will not do; give (images, height, width) or one more axis of length 1"
+        )
     if not 0 < dilation_ratio < np.inf:
         raise InputError(f"dilation_ratio: {dilation_ratio!r} will not do; give a number above 0, as 0.02")
     d = max(1, round(dilation_ratio * float(np.hypot(*masks.shape[1:3]))))
-    inside = masks
-    for axis in (1, 2):  # a pixel is inside where all 2 d + 1 pixels of its row, then of its column, are
-        padding = [(d + 1, d) if a == axis else (0, 0) for a in range(masks.ndim)]
-        counts = np.cumsum(np.pad(inside, padding), axis=axis, dtype="int32")
-        size = masks.shape[axis]
-        before, after = (np.take(counts, range(start, start + size), axis) for start in (0, 2 * d + 1))
-        inside = after - before == 2 * d + 1
-    return masks & ~inside
+    return masks & ~binary_erosion(masks, np.ones((1, 3, 3, 1)[: masks.ndim]), iterations=d)
 
 
 def boundary_iou(masks: ArrayLike, predicted: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
@@ -60,7 +56,9 @@ def boundary_iou(masks: ArrayLike, predicted: ArrayLike, dilation_ratio: float =
         InputError: see `boundary`, or different shapes.
     """
     masks, predicted = _same_shape(masks, predicted, "predicted")
-    g, p = (boundary(each, dilation_ratio).reshape(len(masks), math.prod(masks.shape[1:])) for each in (masks, predicted))
+    g, p = (
+        boundary(each, dilation_ratio).reshape(len(masks), math.prod(masks.shape[1:])) for each in (masks, predicted)
+    )
     return _iou(np.count_nonzero(g & p, axis=1), np.count_nonzero(g | p, axis=1))
 
 
@@ -101,8 +99,9 @@ def best_level(masks: ArrayLike, maps: ArrayLike) -> int:
     return int(best[np.argmin(np.abs(best - HALF))])
 
 
-def iou_at_best_level(chosen_on: tuple[ArrayLike, ArrayLike],
-                      applied_to: tuple[ArrayLike, ArrayLike]) -> tuple[int, np.ndarray]:
+def iou_at_best_level(
+    chosen_on: tuple[ArrayLike, ArrayLike], applied_to: tuple[ArrayLike, ArrayLike]
+) -> tuple[int, np.ndarray]:
     """IoU of one set of images at the threshold that is best for another.
 
     Args:
@@ -161,8 +160,11 @@ def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> R
     weights = negative + positive.astype("int64")
     pixels = np.bincount(of, weights, bins)
     with np.errstate(invalid="ignore"):
-        return Reliability(np.bincount(of, values * weights, bins) / pixels,
-                           np.bincount(of, positive, bins) / pixels, pixels.astype("int64"))
+        return Reliability(
+            np.bincount(of, values * weights, bins) / pixels,
+            np.bincount(of, positive, bins) / pixels,
+            pixels.astype("int64"),
+        )
 
 
 def expected_calibration_error(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
@@ -174,8 +176,9 @@ def expected_calibration_error(masks: ArrayLike, probabilities: ArrayLike, bins:
     return reliability(masks, probabilities, bins).error
 
 
-def score(chosen_on: tuple[ArrayLike, ArrayLike],
-          applied_to: tuple[ArrayLike, ArrayLike]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def score(
+    chosen_on: tuple[ArrayLike, ArrayLike], applied_to: tuple[ArrayLike, ArrayLike]
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Scores beyond the paper of the test part, with the threshold that is best on the validation part.
 
     Args:
@@ -188,8 +191,11 @@ def score(chosen_on: tuple[ArrayLike, ArrayLike],
     level, tuned = iou_at_best_level(chosen_on, applied_to)
     masks, maps = (np.asarray(each) for each in applied_to)
     per_image = {"iou_tuned": tuned, "boundary_iou": boundary_iou(masks, maps > HALF)}
-    return {"threshold": (level + 0.5) / (LEVELS - 1), "calibration_error": expected_calibration_error(masks, maps),
-            **{name: float(values.mean()) for name, values in per_image.items()}}, per_image
+    return {
+        "threshold": (level + 0.5) / (LEVELS - 1),
+        "calibration_error": expected_calibration_error(masks, maps),
+        **{name: float(values.mean()) for name, values in per_image.items()},
+    }, per_image
 
 
 def _iou(intersection, union):
@@ -199,6 +205,7 @@ def _iou(intersection, union):
 def _same_shape(masks, others, name):
     masks, others = np.asarray(masks), np.asarray(others)
     if masks.shape != others.shape:
-        raise InputError(f"{name}: their shape {others.shape} is not that of the masks, {masks.shape}; "
-                         "give one for each label")
+        raise InputError(
+            f"{name}: their shape {others.shape} is not that of the masks, {masks.shape}; give one for each label"
+        )
     return masks, others

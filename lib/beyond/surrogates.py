@@ -18,6 +18,7 @@ have no gradient: the loss is mean(P), as with `losses.soft_iou`. The Lovász lo
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -54,8 +55,7 @@ def _reduced(loss, pooled):
     return loss[0] if pooled else loss
 
 
-def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7,
-                 pooled: bool = False) -> Tensor:
+def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7, pooled: bool = False) -> Tensor:
     """Tversky loss (Salehi et al., 2017): 1 - TP / (TP + alpha FP + beta FN).
 
     TP = sum(T P), FP = sum((1 - T) P), FN = sum(T (1 - P)). alpha = beta = 1 is IoU loss, 1/2 is Dice loss.
@@ -81,8 +81,9 @@ def jaccard_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
     return tversky_loss(mask, logits, 1.0, 1.0, pooled)
 
 
-def focal_tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7,
-                       gamma: float = 4 / 3, pooled: bool = False) -> Tensor:
+def focal_tversky_loss(
+    mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, pooled: bool = False
+) -> Tensor:
     """Focal Tversky loss (Abraham and Khan, 2019): `tversky_loss` to the power 1 / gamma.
 
     The authors' alpha is the weight of false negatives, here beta. Below a Tversky loss of 1e-7 the power,
@@ -178,104 +179,54 @@ def bce_iou(mask: Tensor, logits: Tensor, weight: float = 1.0, pooled: bool = Fa
 
 def _check_weights(alpha, beta):
     if not (0 <= alpha < math.inf and 0 < beta < math.inf):
-        raise InputError(f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 "
-                         "or more and beta above 0")
+        raise InputError(
+            f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 or more and beta above 0"
+        )
 
 
+SURROGATES: dict[str, Callable[..., Tensor]] = {
+    "dice": dice_loss,
+    "tversky": tversky_loss,
+    "focal_tversky": focal_tversky_loss,
+    "jaccard_distance": jaccard_distance,
+    "jaccard_metric": jaccard_metric_loss,
+    "lovasz_hinge": lovasz_hinge,
+    "lovasz_sigmoid": lovasz_sigmoid,
+    "bce_iou": bce_iou,
+    "jaccard": jaccard_loss,
+}  # the last is IoU loss where `loss_reduction` is pooled
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
 class Surrogate(keras.losses.Loss):
-    """A function of this module as a Keras loss, summed over the batch like `losses.IoULoss`.
+    """A function of `SURROGATES` as a Keras loss, summed over the batch like `losses.IoULoss`.
 
     Args:
+        function: its name in `SURROGATES`.
         pooled: see above; `reduction` then has no effect, as there is one value.
         reduction: Keras' own: "sum", "sum_over_batch_size" for the mean, "none" for one value per image.
+        name: of the loss in Keras; by default that of the Python function.
         parameters: further keyword arguments of the function.
     Raises:
-        InputError: a parameter that the function does not have, or out of range.
+        InputError: an unknown name, a parameter that the function does not have, or one out of range.
     """
 
-    function = None
-
-    def __init__(self, pooled: bool = False, reduction: str = "sum", name: str | None = None,
-                 **parameters: float):
-        super().__init__(name=name or self.function.__name__, reduction=reduction, dtype="float32")
-        self.pooled, self.parameters = pooled, parameters
+    def __init__(
+        self, function: str, pooled: bool = False, reduction: str = "sum", name: str | None = None, **parameters: float
+    ):
+        if function not in SURROGATES:
+            raise InputError(f"function is {function!r}: use one of {', '.join(SURROGATES)}")
+        super().__init__(name=name or SURROGATES[function].__name__, reduction=reduction, dtype="float32")
+        self.function, self.pooled, self.parameters = function, pooled, parameters
         try:
             self(*np.zeros((2, 1, 64, 64, 1), "float32"))
         except TypeError as error:
-            raise InputError(f"{type(self).__name__}: {error}; give parameters of surrogates.{self.function.__name__}") from error
+            raise InputError(
+                f"{function}: {error}; give parameters of surrogates.{SURROGATES[function].__name__}"
+            ) from error
 
     def call(self, y_true, y_pred):
-        return self.function(y_true, y_pred, pooled=self.pooled, **self.parameters)
+        return SURROGATES[self.function](y_true, y_pred, pooled=self.pooled, **self.parameters)
 
     def get_config(self):
-        return {**super().get_config(), "pooled": self.pooled, **self.parameters}
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class Tversky(Surrogate):
-    """`tversky_loss` as a Keras loss."""
-
-    function = staticmethod(tversky_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class Dice(Surrogate):
-    """`dice_loss` as a Keras loss."""
-
-    function = staticmethod(dice_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class Jaccard(Surrogate):
-    """`jaccard_loss` as a Keras loss."""
-
-    function = staticmethod(jaccard_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class FocalTversky(Surrogate):
-    """`focal_tversky_loss` as a Keras loss."""
-
-    function = staticmethod(focal_tversky_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class JaccardDistance(Surrogate):
-    """`jaccard_distance` as a Keras loss."""
-
-    function = staticmethod(jaccard_distance)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class JaccardMetric(Surrogate):
-    """`jaccard_metric_loss` as a Keras loss."""
-
-    function = staticmethod(jaccard_metric_loss)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class LovaszHinge(Surrogate):
-    """`lovasz_hinge` as a Keras loss."""
-
-    function = staticmethod(lovasz_hinge)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class LovaszSigmoid(Surrogate):
-    """`lovasz_sigmoid` as a Keras loss."""
-
-    function = staticmethod(lovasz_sigmoid)
-
-
-@keras.saving.register_keras_serializable("iou_loss_study")
-class BceIoU(Surrogate):
-    """`bce_iou` as a Keras loss."""
-
-    function = staticmethod(bce_iou)
-
-
-# The paper's own IoU loss, here the class `Jaccard`, is "iou" in `losses.LOSSES`.
-SURROGATES: dict[str, type[keras.losses.Loss]] = {
-    "dice": Dice, "tversky": Tversky, "focal_tversky": FocalTversky, "jaccard_distance": JaccardDistance,
-    "jaccard_metric": JaccardMetric, "lovasz_hinge": LovaszHinge, "lovasz_sigmoid": LovaszSigmoid,
-    "bce_iou": BceIoU}
+        return {**super().get_config(), "function": self.function, "pooled": self.pooled, **self.parameters}

@@ -8,5 +8,19 @@ from lib.data.cache import cache_root, data_root
 from lib.data.datasets import PARTS, Dataset, Split, binary_masks, digest, load, people, split
 from lib.data.layouts import BACKGROUND, DATASETS, FACE, HAIR
 
-__all__ = ["BACKGROUND", "DATASETS", "FACE", "HAIR", "PARTS", "Dataset", "Split", "binary_masks", "cache_root", "data_root",
-           "digest", "load", "people", "split"]
+__all__ = [
+    "BACKGROUND",
+    "DATASETS",
+    "FACE",
+    "HAIR",
+    "PARTS",
+    "Dataset",
+    "Split",
+    "binary_masks",
+    "cache_root",
+    "data_root",
+    "digest",
+    "load",
+    "people",
+    "split",
+]

@@ -9,6 +9,7 @@ from lib.data.layouts import HAIR, facts
 
 # ---- command line ------------------------------------------------------------------------------------------
 
+
 def info(dataset: Dataset) -> str:
     """Counts, shares of face and hair pixels (of all images and of the test part) and splits, as text."""
     n = len(dataset.ids)
@@ -21,8 +22,10 @@ def info(dataset: Dataset) -> str:
     for size in facts(dataset.name).splits:
         parts = split(n, dataset.name, size)
         counts = [len(range(n)[part]) for part in (parts.train, parts.validation, parts.test)]
-        lines.append(f"split {size}: {counts[0]} training, {counts[1]} validation, {counts[2]} test images"
-                     + (" (scaled down)" if parts.scaled else ""))
+        lines.append(
+            f"split {size}: {counts[0]} training, {counts[1]} validation, {counts[2]} test images"
+            + (" (scaled down)" if parts.scaled else "")
+        )
     return "\n".join(lines)
 
 
@@ -34,16 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
     info_parser = commands.add_parser("info", help="print counts, shares of face and hair pixels, and splits")
     for command in (fetch_parser, info_parser):
         command.add_argument("name", help="lfw or helen")
-        command.add_argument("--data", metavar="ROOT",
-                             help="data root (default: $IOU_STUDY_DATA, else data/)")
-    fetch_parser.add_argument("--url", metavar="URL", nargs="+",
-                              help="addresses to use instead of the official ones, each of a file under its "
-                                   "official name or, ending in /, of a folder that holds the files")
+        command.add_argument("--data", metavar="ROOT", help="data root (default: $IOU_STUDY_DATA, else data/)")
+    fetch_parser.add_argument(
+        "--url",
+        metavar="URL",
+        nargs="+",
+        help="addresses to use instead of the official ones, each of a file under its "
+        "official name or, ending in /, of a folder that holds the files",
+    )
     info_parser.add_argument("--image-size", type=int, default=224, help="pixels (default: 224)")
     options = parser.parse_args(arguments)
     try:
         if options.command == "fetch":
             from lib.data import fetch
+
             for path in fetch.fetch(options.name, options.data, options.url):
                 print(path)
         else:
@@ -52,8 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:  # a folder that cannot be entered
-        print(f"{error.filename or 'the data'}: {error.strerror or error}; use another path or change its permissions",
-              file=sys.stderr)
+        print(
+            f"{error.filename or 'the data'}: {error.strerror or error}; use another path or change its permissions",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command begins again", file=sys.stderr)

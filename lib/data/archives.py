@@ -44,6 +44,7 @@ class _Metered:
 class Container:
     """The regular files of an archive (.tgz, .zip) or of the folder `top` extracted from it; their names are
     relative to `top`, with forward slashes."""
+
     path: Path
     top: str
 
@@ -52,8 +53,11 @@ class Container:
         if not self.path.is_dir():
             return [self.path]
         with self._readable("its list of files"):
-            return sorted(file for file in self.path.rglob("*")
-                          if file.is_file() and self._plain(file.relative_to(self.path).as_posix()))
+            return sorted(
+                file
+                for file in self.path.rglob("*")
+                if file.is_file() and self._plain(file.relative_to(self.path).as_posix())
+            )
 
     def place(self, name: str) -> str:
         """Where the file `name` is, for messages."""
@@ -93,9 +97,13 @@ class Container:
 
     def _zip_members(self) -> dict[str, zipfile.ZipInfo]:
         with self._readable("its list of contents"), zipfile.ZipFile(self.path) as archive:
-            return {name: info for info in archive.infolist()
-                    if not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-                    and (name := self._plain(info.filename))}
+            return {
+                name: info
+                for info in archive.infolist()
+                if not info.is_dir()
+                and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+                and (name := self._plain(info.filename))
+            }
 
     def _tar_members(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """(name, bytes) of all regular files; the unwanted ones are skipped over and come with b""."""
@@ -136,8 +144,10 @@ class Container:
 
     def _check_size(self, name: str, size: int) -> None:
         if size > MAX_BYTES:
-            raise InputError(f"{self.path}: {name} has {size:,} bytes, more than the {MAX_BYTES:,} that a "
-                             "picture may have: remove it or get the official file again")
+            raise InputError(
+                f"{self.path}: {name} has {size:,} bytes, more than the {MAX_BYTES:,} that a "
+                "picture may have: remove it or get the official file again"
+            )
 
     @contextmanager
     def _readable(self, member: str) -> Iterator[None]:
@@ -146,5 +156,6 @@ class Container:
         except InputError:
             raise
         except Exception as error:  # foreign bytes: zlib, gzip, tarfile and zipfile raise a dozen types
-            raise InputError(f"{self.path}: cannot read {member}, truncated or corrupt "
-                             f"({reason(error)}): get the file again") from error
+            raise InputError(
+                f"{self.path}: cannot read {member}, truncated or corrupt ({reason(error)}): get the file again"
+            ) from error

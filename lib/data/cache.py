@@ -28,8 +28,10 @@ def writing(folder: str | Path, *others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (OSError, *others) as error:
-        raise InputError(f"the cache folder {folder} cannot be written ({reason(error)}): "
-                         "set IOU_STUDY_CACHE to a folder that can be") from error
+        raise InputError(
+            f"the cache folder {folder} cannot be written ({reason(error)}): "
+            "set IOU_STUDY_CACHE to a folder that can be"
+        ) from error
 
 
 def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
@@ -56,11 +58,14 @@ def check_space(folder: Path, needed: int, what: str) -> None:
     process without a message."""
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(f"the cache folder {folder.parent} has {free:,} bytes free but {what} needs "
-                         f"{needed:,}: make room or set IOU_STUDY_CACHE")
+        raise InputError(
+            f"the cache folder {folder.parent} has {free:,} bytes free but {what} needs "
+            f"{needed:,}: make room or set IOU_STUDY_CACHE"
+        )
 
 
 # ---- where the data are ------------------------------------------------------------------------------------
+
 
 def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
     """The folder of the archives: `root`, else $IOU_STUDY_DATA, else `data/`; or the word "synthetic".
@@ -70,5 +75,4 @@ def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
     try:
         return "synthetic" if str(root) == "synthetic" else PROJECT / Path(root).expanduser()
     except RuntimeError as error:
-        raise InputError(f"the data root {root} is in no home folder ({reason(error)}): "
-                         "give another") from error
+        raise InputError(f"the data root {root} is in no home folder ({reason(error)}): give another") from error

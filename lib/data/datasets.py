@@ -37,6 +37,7 @@ class Dataset:
     official: the image count is the official one and the pictures are not synthetic.
     note: "" when official, else one sentence that every table made from these data prints.
     """
+
     name: str
     images: np.memmap
     labels: np.memmap
@@ -62,6 +63,7 @@ class Dataset:
 class Split:
     """Rows of the sorted data set, each part a slice or (rows,) int64 in ascending order; `scaled` says that they are
     fewer images than the official split has."""
+
     train: slice | np.ndarray
     validation: slice | np.ndarray
     test: slice | np.ndarray
@@ -80,13 +82,14 @@ def split(n: int, name: str, size: str) -> Split:
     if size not in official.splits:
         raise InputError(f"unknown split size {size!r}: use one of {', '.join(official.splits)}")
     if n < 3:
-        raise InputError(f"{n} images of {official.title} cannot be split: training, validation and test "
-                         "need at least 3, so give more")
+        raise InputError(
+            f"{n} images of {official.title} cannot be split: training, validation and test "
+            "need at least 3, so give more"
+        )
     train, validation, test = official.splits[size]
     scaled = n < train + validation + test
     if scaled:
-        train, validation, test = (max(1, round(count * n / official.images))
-                                   for count in official.splits[size])
+        train, validation, test = (max(1, round(count * n / official.images)) for count in official.splits[size])
         train = min(train, n - validation - test)
     return Split(slice(0, train), slice(train, train + validation), slice(n - test, n), scaled)
 
@@ -109,8 +112,15 @@ def binary_masks(labels: np.ndarray, hair: bool, part: str = "") -> np.ndarray:
 
 # ---- digests -----------------------------------------------------------------------------------------------
 
-def digest(name: str, root: str | Path | None = None, cache: str | Path | None = None,
-           synthetic_images: int = 200, synthetic_seed: int = 0, synthetic_share: float = 0.0) -> str:
+
+def digest(
+    name: str,
+    root: str | Path | None = None,
+    cache: str | Path | None = None,
+    synthetic_images: int = 200,
+    synthetic_seed: int = 0,
+    synthetic_share: float = 0.0,
+) -> str:
     """Hexadecimal SHA-256 digest of the content of a data set, without decoding it; part of every run's key.
 
     Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
@@ -123,12 +133,19 @@ def digest(name: str, root: str | Path | None = None, cache: str | Path | None =
     root = data_root(root)
     if root == "synthetic":
         from lib.data import synthetic
-        return _sha256(json.dumps([FORMAT, name, synthetic_images, synthetic_seed, synthetic_share,
-                                   f"drawing {synthetic.FORMAT}"]).encode())
+
+        return _sha256(
+            json.dumps(
+                [FORMAT, name, synthetic_images, synthetic_seed, synthetic_share, f"drawing {synthetic.FORMAT}"]
+            ).encode()
+        )
     containers = find(name, root)
     try:
-        files = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns, status.st_ctime_ns)
-                 for container in containers for file in container.files()]
+        files = [
+            (str(file), (status := file.stat()).st_size, status.st_mtime_ns, status.st_ctime_ns)
+            for container in containers
+            for file in container.files()
+        ]
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
     memo = cache_root(cache) / "digests" / _sha256(json.dumps([FORMAT, name, files]).encode())
@@ -165,8 +182,16 @@ def _content(name: str, containers: list[Container]) -> list:
 
 # ---- the cache ---------------------------------------------------------------------------------------------
 
-def load(name: str, image_size: int, root: str | Path | None = None, cache: str | Path | None = None,
-         synthetic_images: int = 200, synthetic_seed: int = 0, synthetic_share: float = 0.0) -> Dataset:
+
+def load(
+    name: str,
+    image_size: int,
+    root: str | Path | None = None,
+    cache: str | Path | None = None,
+    synthetic_images: int = 200,
+    synthetic_seed: int = 0,
+    synthetic_share: float = 0.0,
+) -> Dataset:
     """Data set `name` at image_size x image_size pixels, decoded on the first call only, memory-mapped.
 
     `root` and `cache`: see `data_root` and `cache_root`. Synthetic faces are drawn so large that they take
@@ -197,15 +222,21 @@ def load(name: str, image_size: int, root: str | Path | None = None, cache: str 
         note = f"synthetic faces stand in for {official.title}"
     else:
         source = " + ".join(container.path.name for container in find(name, root))
-        note = "" if n == official.images else (
-            f"{official.short}'s layout with {n:,} images, not {official.short}'s {official.images:,}: "
-            "other faces, or a part of the set, stand in for it")
+        note = (
+            ""
+            if n == official.images
+            else (
+                f"{official.short}'s layout with {n:,} images, not {official.short}'s {official.images:,}: "
+                "other faces, or a part of the set, stand in for it"
+            )
+        )
     return Dataset(name, images, labels, ids, content, source, not note, note)
 
 
 def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int, share: float) -> Path:
     """The folder with n synthetic faces in the layout of data set `name`, drawn if it is missing."""
     from lib.data import synthetic
+
     folder = cache_root(cache) / f"synthetic-{content[:16]}"
     make = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}[name]
 
@@ -233,8 +264,9 @@ def _open(folder: Path, size: int) -> tuple[np.memmap, np.memmap, tuple[str, ...
     """Images, labels and ids of a whole cache folder; None if it is missing or not whole."""
     try:
         ids = tuple(json.loads((folder / "meta.json").read_text())["ids"])
-        images, labels = (np.load(folder / file, mmap_mode="r", allow_pickle=False)
-                          for file in ("images.npy", "labels.npy"))
+        images, labels = (
+            np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in ("images.npy", "labels.npy")
+        )
     except Exception:  # foreign bytes: numpy's reader raises many types
         return None
     shape = (len(ids), size, size)

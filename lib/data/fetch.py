@@ -19,6 +19,7 @@ from lib.data.layouts import facts
 @dataclass(frozen=True)
 class Remote:
     """An archive: its published checksum ("algorithm:hex"; None if nobody publishes one), its addresses."""
+
     file: str
     checksum: str | None
     urls: tuple[str, ...]
@@ -27,17 +28,29 @@ class Remote:
 REMOTES = {
     "lfw": (
         # checksum and second address as scikit-learn publishes them (sklearn/datasets/_lfw.py)
-        Remote("lfw-funneled.tgz", "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
-               ("http://vis-www.cs.umass.edu/lfw/lfw-funneled.tgz",
-                "https://ndownloader.figshare.com/files/5976015")),
-        Remote("parts_lfw_funneled_gt_images.tgz", "md5:3e7e26e801c3081d651c8c2ef3c45cfc",
-               ("http://vis-www.cs.umass.edu/lfw/part_labels/parts_lfw_funneled_gt_images.tgz",
-                "https://vis-www.cs.umass.edu/lfw/part_labels/parts_lfw_funneled_gt_images.tgz")),
+        Remote(
+            "lfw-funneled.tgz",
+            "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+            ("http://vis-www.cs.umass.edu/lfw/lfw-funneled.tgz", "https://ndownloader.figshare.com/files/5976015"),
+        ),
+        Remote(
+            "parts_lfw_funneled_gt_images.tgz",
+            "md5:3e7e26e801c3081d651c8c2ef3c45cfc",
+            (
+                "http://vis-www.cs.umass.edu/lfw/part_labels/parts_lfw_funneled_gt_images.tgz",
+                "https://vis-www.cs.umass.edu/lfw/part_labels/parts_lfw_funneled_gt_images.tgz",
+            ),
+        ),
     ),
     "helen": (
-        Remote("SmithCVPR2013_dataset_resized.zip", None,
-               ("https://pages.cs.wisc.edu/~lizhang/projects/face-parsing/SmithCVPR2013_dataset_resized.zip",
-                "http://pages.cs.wisc.edu/~lizhang/projects/face-parsing/SmithCVPR2013_dataset_resized.zip")),
+        Remote(
+            "SmithCVPR2013_dataset_resized.zip",
+            None,
+            (
+                "https://pages.cs.wisc.edu/~lizhang/projects/face-parsing/SmithCVPR2013_dataset_resized.zip",
+                "http://pages.cs.wisc.edu/~lizhang/projects/face-parsing/SmithCVPR2013_dataset_resized.zip",
+            ),
+        ),
     ),
 }
 
@@ -55,8 +68,9 @@ def fetch(name: str, root: str | Path | None = None, urls: list[str] | None = No
     facts(name)
     root = data_root(root)
     if root == "synthetic":
-        raise InputError("synthetic faces need no download: name the folder to fetch into with --data or "
-                         "IOU_STUDY_DATA")
+        raise InputError(
+            "synthetic faces need no download: name the folder to fetch into with --data or IOU_STUDY_DATA"
+        )
     urls = urls or os.environ.get("IOU_STUDY_URLS", "").split()
     names = [remote.file for remotes in REMOTES.values() for remote in remotes]
     for url in urls:
@@ -74,16 +88,19 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
         raise InputError(f"{path} is no file: move it away to download the archive")
     record = path.with_name(path.name + ".sha256")
     checksum = remote.checksum
-    if checksum is None and record.is_file() and re.fullmatch(
-            "[0-9a-f]{64}", noted := record.read_text("ascii", "replace")[:64]):  # else half-written, and written anew
+    if (
+        checksum is None
+        and record.is_file()
+        and re.fullmatch("[0-9a-f]{64}", noted := record.read_text("ascii", "replace")[:64])
+    ):  # else half-written, and written anew
         checksum = "sha256:" + noted
     if not path.exists():
-        own = [url + remote.file if url.endswith("/") else url
-               for url in urls if url.endswith(("/", remote.file))]
+        own = [url + remote.file if url.endswith("/") else url for url in urls if url.endswith(("/", remote.file))]
         _download(path, checksum, own or list(remote.urls))
     elif checksum and not matches(path, checksum):
-        raise InputError(f"{path} is there but its checksum is not {checksum}: use it as it is, or move it "
-                         "away to download it again")
+        raise InputError(
+            f"{path} is there but its checksum is not {checksum}: use it as it is, or move it away to download it again"
+        )
     if checksum is None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,10 +109,13 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
             partial.write_text(f"{digest}  {path.name}\n")
             os.replace(partial, record)
         except OSError as error:
-            raise InputError(f"{record} cannot be written ({error.strerror}): move it away or change the folder's "
-                             "permissions") from error
-        print(f"No checksum is published for {path.name}: its sha256 is {digest}, recorded in {record.name} "
-              "and verified from now on.")
+            raise InputError(
+                f"{record} cannot be written ({error.strerror}): move it away or change the folder's permissions"
+            ) from error
+        print(
+            f"No checksum is published for {path.name}: its sha256 is {digest}, recorded in {record.name} "
+            "and verified from now on."
+        )
     return path
 
 
@@ -106,37 +126,43 @@ def matches(path: Path, checksum: str) -> bool:
 
 
 def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
-    """Download from the first address that works to `path`, by way of `<path>.part`. Raises InputError."""
-    partial = path.with_name(path.name + ".part")
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    """Download from the first address that works; `path` appears once it is verified. Raises InputError."""
+    http = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     pooch.get_logger().setLevel("WARNING")
+
+    def download(url, file, _):  # pooch moves `file` to `path` after it, or deletes it
+        http(url, file, None)
+        if path.suffix == ".zip" and not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile
+
     failures = []
     made = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"the folder {path.parent} cannot be made ({error.strerror}): give another with "
-                         "--data") from error
+        raise InputError(
+            f"the folder {path.parent} cannot be made ({error.strerror}): give another with --data"
+        ) from error
     for url in urls:
         try:
-            partial.unlink(missing_ok=True)
-            pooch.retrieve(url, None, partial.name, path.parent, downloader=downloader)
-            if checksum and not matches(partial, checksum):
-                failures.append(f"{url} (wrong checksum, not {checksum})")
-            elif path.suffix == ".zip" and not zipfile.is_zipfile(partial):
-                failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry
-            else:
-                os.replace(partial, path)
-                return
-        except (OSError, ValueError) as error:  # requests' errors are OSError; ValueError: no http address
+            pooch.retrieve(url, checksum, path.name, path.parent, downloader=download)
+            return
+        except zipfile.BadZipFile:
+            failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry
+        except (OSError, ValueError) as error:  # requests' errors are OSError; ValueError: no http address, or pooch's
             response = getattr(error, "response", None)
-            reason = type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+            reason = (
+                f"wrong checksum, not {checksum}"
+                if "known hash" in str(error)
+                else type(error).__name__
+                if response is None
+                else f"HTTP status {response.status_code}"
+            )
             failures.append(f"{url} ({reason})")
-        finally:
-            if partial.is_file():
-                partial.unlink()
     with contextlib.suppress(OSError):  # another download is at work there
         for folder in made:
             folder.rmdir()
-    raise InputError(f"could not download {path.name}, tried {', '.join(failures)}: give another address "
-                     f"with --url, or put the file at {path} yourself")
+    raise InputError(
+        f"could not download {path.name}, tried {', '.join(failures)}: give another address "
+        f"with --url, or put the file at {path} yourself"
+    )

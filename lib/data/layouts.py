@@ -37,6 +37,7 @@ HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
 class Facts:
     """What a data set officially is: `images` in all, `splits[size]` = (training, validation, test) images,
     and `archives` as pairs (archive, the folder that it holds)."""
+
     title: str
     short: str
     images: int
@@ -45,11 +46,20 @@ class Facts:
 
 
 DATASETS = {
-    "lfw": Facts("LFW Part Labels", "LFW", 2927, {"big": (2342, 292, 292), "small": (1000, 100, 292)},
-                 (("lfw-funneled.tgz", "lfw_funneled"),
-                  ("parts_lfw_funneled_gt_images.tgz", "parts_lfw_funneled_gt_images"))),
-    "helen": Facts("HELEN", "HELEN", 2330, {"big": (1864, 233, 233), "small": (1000, 100, 233)},
-                   (("SmithCVPR2013_dataset_resized.zip", "SmithCVPR2013_dataset_resized"),)),
+    "lfw": Facts(
+        "LFW Part Labels",
+        "LFW",
+        2927,
+        {"big": (2342, 292, 292), "small": (1000, 100, 292)},
+        (("lfw-funneled.tgz", "lfw_funneled"), ("parts_lfw_funneled_gt_images.tgz", "parts_lfw_funneled_gt_images")),
+    ),
+    "helen": Facts(
+        "HELEN",
+        "HELEN",
+        2330,
+        {"big": (1864, 233, 233), "small": (1000, 100, 233)},
+        (("SmithCVPR2013_dataset_resized.zip", "SmithCVPR2013_dataset_resized"),),
+    ),
 }
 
 
@@ -69,11 +79,11 @@ def find(name: str, root: Path) -> list[Container]:
     found = []
     for archive, top in facts(name).archives:
         places = [folder / file for folder in (root / name, root) for file in (archive, top)]
-        path = next((place for place in places
-                     if place.is_dir() or place.is_file() and place.name == archive), None)
+        path = next((place for place in places if place.is_dir() or place.is_file() and place.name == archive), None)
         if path is None:
-            raise InputError(f"{facts(name).title} is incomplete, found none of "
-                             f"{', '.join(map(str, places))}: {remedy}")
+            raise InputError(
+                f"{facts(name).title} is incomplete, found none of {', '.join(map(str, places))}: {remedy}"
+            )
         found.append(Container(path, top))
     return found
 
@@ -81,6 +91,7 @@ def find(name: str, root: Path) -> list[Container]:
 @dataclass(frozen=True)
 class Picture:
     """One image and its label files, as names in their containers."""
+
     id: str
     image: str
     labels: tuple[str, ...]
@@ -97,8 +108,7 @@ def lfw_pictures(containers: list[Container]) -> list[Picture]:
     for label in sorted(label_of):
         id = label.removesuffix(".ppm")
         if f"{id}.jpg" not in image_of:
-            raise InputError(f"{images.path}: image {id}.jpg of label {label} is missing: "
-                             "get the official file again")
+            raise InputError(f"{images.path}: image {id}.jpg of label {label} is missing: get the official file again")
         pictures.append(Picture(id, image_of[f"{id}.jpg"], (label_of[label],)))
     return pictures
 
@@ -106,29 +116,39 @@ def lfw_pictures(containers: list[Container]) -> list[Picture]:
 def helen_pictures(containers: list[Container]) -> list[Picture]:
     """The pictures of HELEN that its lists name (without lists: all of images/), sorted by id.
     Raises InputError if there are none or if one lacks its image or a map."""
-    container, = containers
+    (container,) = containers
     names = set(container.names())
-    lists = [text.decode("utf-8", "replace")
-             for _, text in container.read([name for name in HELEN_LISTS if name in names])]
+    lists = [
+        text.decode("utf-8", "replace") for _, text in container.read([name for name in HELEN_LISTS if name in names])
+    ]
     if lists:
         ids = {line.split(",")[-1].strip() for text in lists for line in text.splitlines() if line.strip()}
         if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
-            raise InputError(f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's "
-                             "name: get the official file again")
+            raise InputError(
+                f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's "
+                "name: get the official file again"
+            )
     else:
-        ids = {name[len("images/"):-len(".jpg")] for name in names
-               if name.startswith("images/") and name.endswith(".jpg")}
+        ids = {
+            name[len("images/") : -len(".jpg")]
+            for name in names
+            if name.startswith("images/") and name.endswith(".jpg")
+        }
     if not ids:
-        raise InputError(f"{container.path}: no image in it, neither in {', '.join(HELEN_LISTS)} nor in "
-                         "images/: get the official file again")
-    pictures = [Picture(id, f"images/{id}.jpg",
-                        tuple(f"labels/{id}/{id}_lbl{part:02d}.png" for part in range(11)))
-                for id in sorted(ids)]
+        raise InputError(
+            f"{container.path}: no image in it, neither in {', '.join(HELEN_LISTS)} nor in "
+            "images/: get the official file again"
+        )
+    pictures = [
+        Picture(id, f"images/{id}.jpg", tuple(f"labels/{id}/{id}_lbl{part:02d}.png" for part in range(11)))
+        for id in sorted(ids)
+    ]
     for picture in pictures:
         for name in (picture.image, *picture.labels):
             if name not in names:
-                raise InputError(f"{container.path}: {name} of the listed image {picture.id} is missing: "
-                                 "get the official file again")
+                raise InputError(
+                    f"{container.path}: {name} of the listed image {picture.id} is missing: get the official file again"
+                )
     return pictures
 
 
@@ -137,21 +157,24 @@ def _picture(name: str, data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PPM", "PNG"))
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-            raise InputError(f"{name}: {image.width} x {image.height} pixels are more than a picture may "
-                             f"have, {MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again")
+            raise InputError(
+                f"{name}: {image.width} x {image.height} pixels are more than a picture may "
+                f"have, {MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again"
+            )
         image.load()
         if image.mode.startswith(("I", "F")):
-            raise InputError(f"{name}: this picture has more than 8 bits ({image.mode}): "
-                             "get the official file again")
+            raise InputError(f"{name}: this picture has more than 8 bits ({image.mode}): get the official file again")
         return image
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: truncated or corrupt, its {len(data):,} bytes are no JPEG, PPM or PNG "
-                         "picture: get the file again") from error
+        raise InputError(
+            f"{name}: truncated or corrupt, its {len(data):,} bytes are no JPEG, PPM or PNG picture: get the file again"
+        ) from error
     except Exception as error:  # foreign bytes: Pillow's decoders raise many types
-        raise InputError(f"{name}: the picture is truncated or corrupt ({reason(error)}): "
-                         "get the file again") from error
+        raise InputError(
+            f"{name}: the picture is truncated or corrupt ({reason(error)}): get the file again"
+        ) from error
 
 
 def decode_image(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -180,14 +203,15 @@ def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tup
         rgb = np.asarray(picture)
         row, column = np.argwhere((rgb[..., None, :] != LFW_COLOURS).any(-1).all(-1))[0]
         colour = tuple(int(channel) for channel in rgb[row, column])
-        raise InputError(f"{name}: the colour {colour} at row {row}, column {column} is no label, only "
-                         "pure red (hair), green (face) and blue (background) are: get the file again")
+        raise InputError(
+            f"{name}: the colour {colour} at row {row}, column {column} is no label, only "
+            "pure red (hair), green (face) and blue (background) are: get the file again"
+        )
     rgb = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))  # never a mixture
     return rgb[..., 0] & HAIR | rgb[..., 1] & FACE, picture.size
 
 
-def decode_helen(picture: Picture, members: list[tuple[str, bytes]],
-                 size: int) -> tuple[np.ndarray, np.ndarray]:
+def decode_helen(picture: Picture, members: list[tuple[str, bytes]], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Image and eleven maps -> (size, size, 3) uint8 RGB and (size, size) uint8 labels.
 
     At full resolution each pixel gets the part of largest probability (of equal ones the lowest index) and
@@ -205,8 +229,10 @@ def decode_helen(picture: Picture, members: list[tuple[str, bytes]],
 
 
 def _other_size(label: str, label_size: tuple[int, int], image: str, image_size: tuple[int, int]) -> str:
-    return (f"{label}: the label is {label_size[0]} x {label_size[1]} pixels but its image {image} is "
-            f"{image_size[0]} x {image_size[1]}: get both files again")
+    return (
+        f"{label}: the label is {label_size[0]} x {label_size[1]} pixels but its image {image} is "
+        f"{image_size[0]} x {image_size[1]}: get both files again"
+    )
 
 
 def _parallel(function: Callable, tasks: Iterable[tuple], total: int, title: str) -> Iterator:
@@ -224,8 +250,7 @@ def _parallel(function: Callable, tasks: Iterable[tuple], total: int, title: str
             bar.update()
 
 
-def read_lfw(containers: list[Container], pictures: list[Picture], images: np.ndarray,
-             labels: np.ndarray) -> None:
+def read_lfw(containers: list[Container], pictures: list[Picture], images: np.ndarray, labels: np.ndarray) -> None:
     """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
     size, sizes = images.shape[1], {}
     image_rows = {picture.image: row for row, picture in enumerate(pictures)}
@@ -238,17 +263,16 @@ def read_lfw(containers: list[Container], pictures: list[Picture], images: np.nd
     for name, data in members:  # on two threads these small steps would wait for Python's lock
         row = label_rows[name]
         labels[row], sizes[row] = decode_lfw_label(containers[1].place(name), data, size)
-    tasks = ((image_rows[name], containers[0].place(name), data)
-             for name, data in containers[0].read(image_rows))
+    tasks = ((image_rows[name], containers[0].place(name), data) for name, data in containers[0].read(image_rows))
     for row, image, original in _parallel(one, tasks, len(pictures), "LFW images"):
         if original != sizes[row]:
-            raise InputError(_other_size(containers[1].place(pictures[row].labels[0]), sizes[row],
-                                         pictures[row].image, original))
+            raise InputError(
+                _other_size(containers[1].place(pictures[row].labels[0]), sizes[row], pictures[row].image, original)
+            )
         images[row] = image
 
 
-def read_helen(containers: list[Container], pictures: list[Picture], images: np.ndarray,
-               labels: np.ndarray) -> None:
+def read_helen(containers: list[Container], pictures: list[Picture], images: np.ndarray, labels: np.ndarray) -> None:
     """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
     wanted = [name for picture in pictures for name in (picture.image, *picture.labels)]
     members = ((containers[0].place(name), data) for name, data in containers[0].read(wanted))

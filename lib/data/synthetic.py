@@ -11,9 +11,9 @@ import tarfile
 import tempfile
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -23,27 +23,31 @@ from lib.data.drawing.canvas import Canvas, rotation
 from lib.data.drawing.person import PARTS, paint_person, random_look
 from lib.data.drawing.surroundings import defocus, paint_clutter, paint_foreground, photograph
 
-GIVEN_NAMES = ("Alex Ariel Bao Casey Chidi Dana Eden Farah Gale Hayden Ira Jules Kim Lee Mika Noor Oluchi "
-               "Perry Quinn Robin Sasha Taylor Uma Val Wren Xiu Yuri Zuri").split()
-SURNAMES = ("Abara Bergmann Castellan Dragovic Eklund Fontaineau Grunwald Haverly Ivarsen Jablonka Kovalik "
-            "Lindqvor Moravec Nakadai Okonjo Petrakis Quillfeather Rasmund Sandoval Tervonen Ullmark "
-            "Vasquero Westerby Yamanobe Zielonka").split()
+GIVEN_NAMES = (
+    "Alex Ariel Bao Casey Chidi Dana Eden Farah Gale Hayden Ira Jules Kim Lee Mika Noor Oluchi "
+    "Perry Quinn Robin Sasha Taylor Uma Val Wren Xiu Yuri Zuri"
+).split()
+SURNAMES = (
+    "Abara Bergmann Castellan Dragovic Eklund Fontaineau Grunwald Haverly Ivarsen Jablonka Kovalik "
+    "Lindqvor Moravec Nakadai Okonjo Petrakis Quillfeather Rasmund Sandoval Tervonen Ullmark "
+    "Vasquero Westerby Yamanobe Zielonka"
+).split()
 LFW_COLOURS = np.array([(0, 0, 255)] + [(0, 255, 0)] * 9 + [(255, 0, 0)], np.uint8)  # part -> RGB
 FORMAT = 1  # part of the digest of synthetic faces; raise it when faces are drawn otherwise
 NATURAL_SHARE = 0.188  # of the pixels, on average, that faces take as they are drawn
 LFW, HELEN, LFW_PERSON = 1, 2, 3  # stream codes: each data set draws from generators of its own
 
 
-def _draw(rng: np.random.Generator, height: int, width: int, look: dict,
-          share: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def _draw(
+    rng: np.random.Generator, height: int, width: int, look: dict, share: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw one labelled picture of the person with this `look`; see `draw_face`."""
     zoom = np.sqrt(share / NATURAL_SHARE) if share else 1.0
     canvas = Canvas(height, width)
     size = canvas.size
     paint_clutter(canvas, rng, look)
     if rng.random() < 0.33:  # a bystander, who is background
-        centre = np.array([rng.choice([-0.1, 0.08, 0.92, 1.1]) + rng.normal(0, 0.06),
-                           rng.uniform(0.2, 0.6)]) * size
+        centre = np.array([rng.choice([-0.1, 0.08, 0.92, 1.1]) + rng.normal(0, 0.06), rng.uniform(0.2, 0.6)]) * size
         paint_person(canvas, rng, random_look(rng), centre, zoom * rng.uniform(0.12, 0.22) * min(size))
     defocus(canvas, rng)
     centre = (np.array([0.5, 0.45]) + rng.normal(0, (0.075, 0.065))).clip(0.2, 0.8) * size
@@ -53,7 +57,7 @@ def _draw(rng: np.random.Generator, height: int, width: int, look: dict,
     image = photograph(canvas.image, rng)
     if rng.random() < 0.35:  # the black corners of an image that was turned upright
         tilt, shift = rng.normal(0, 0.06), rng.normal(0, 0.03, 2) * size
-        frame = (np.array([(-.5, -.5), (.5, -.5), (.5, .5), (-.5, .5)]) * size) @ rotation(tilt)
+        frame = (np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]) * size) @ rotation(tilt)
         outside = Canvas(height, width).paint(frame + size / 2 + shift, (0, 0, 0))
         image = (image * outside[..., None]).astype(np.uint8)
         canvas.parts[outside < 0.5] = 0
@@ -90,8 +94,7 @@ def _lfw_files(n: int, seed: int, share: float) -> Iterator[tuple[str, bytes]]:
         person = int(len(GIVEN_NAMES) * len(SURNAMES) * rng.random() ** 2)  # low numbers come more often
         name = f"{GIVEN_NAMES[person % len(GIVEN_NAMES)]}_{SURNAMES[person // len(GIVEN_NAMES)]}"
         seen[person] += 1
-        image, parts = _draw(rng, 250, 250, random_look(np.random.default_rng([seed, LFW_PERSON, person])),
-                             share)
+        image, parts = _draw(rng, 250, 250, random_look(np.random.default_rng([seed, LFW_PERSON, person])), share)
         stem = f"{name}_{seen[person]:04d}"
         yield f"lfw_funneled/{name}/{stem}.jpg", _encode(image, "JPEG", quality=90)
         yield f"parts_lfw_funneled_gt_images/{stem}.ppm", _encode(LFW_COLOURS[parts], "PPM")
@@ -109,15 +112,13 @@ def _helen_files(n: int, seed: int, share: float) -> Iterator[tuple[str, bytes]]
             label = Image.fromarray(np.where(parts == part, np.uint8(255), np.uint8(0)))
             label = np.asarray(label.filter(ImageFilter.BoxBlur(1)))
             yield f"{top}/labels/{ids[i]}/{ids[i]}_lbl{part:02d}.png", _encode(label, "PNG", compress_level=1)
-    cuts = {"exemplars": (0, n * 85 // 100), "tuning": (n * 85 // 100, n * 9 // 10),
-            "testing": (n * 9 // 10, n)}
+    cuts = {"exemplars": (0, n * 85 // 100), "tuning": (n * 85 // 100, n * 9 // 10), "testing": (n * 9 // 10, n)}
     for name, (start, stop) in cuts.items():
         lines = (f"{k + 1} , {ids[k]}\n" for k in range(start, stop))
         yield f"{top}/{name}.txt", "".join(lines).encode()
 
 
-def _write(files: Iterator[tuple[str, bytes]], root: Path, name: str,
-           archives: dict[str, str] | None) -> Path:
+def _write(files: Iterator[tuple[str, bytes]], root: Path, name: str, archives: dict[str, str] | None) -> Path:
     """Write files to root/name, as folders or each top folder in the archive named for it; all or nothing."""
     target = Path(root) / name
     if target.exists() and any(target.iterdir()):
@@ -171,8 +172,7 @@ def write_lfw(root: Path, n: int, seed: int = 0, *, archive: bool = False, share
     Raises InputError if n < 1 or root/lfw already holds files.
     """
     _check(n)
-    archives = {"lfw_funneled": "lfw-funneled.tgz",
-                "parts_lfw_funneled_gt_images": "parts_lfw_funneled_gt_images.tgz"}
+    archives = {"lfw_funneled": "lfw-funneled.tgz", "parts_lfw_funneled_gt_images": "parts_lfw_funneled_gt_images.tgz"}
     return _write(_lfw_files(n, seed, share), root, "lfw", archives if archive else None)
 
 

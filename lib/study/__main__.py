@@ -15,6 +15,7 @@ from lib.study.commands import main
 
 if __name__ == "__main__":
     from lib.study.signals import ignore_signals
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system stops a run as Ctrl-C does
     status = main()
     ignore_signals()  # what is left is Python's and Dask's own end

@@ -42,16 +42,20 @@ def check(run: Run) -> list[Checked]:
     """
     evaluation = evaluate(run, test_pictures(run)[1])
     t, maps, scores = evaluation.masks.astype(bool), evaluation.probabilities, run.record["scores"]
-    found = {"accuracy": np.mean([np.mean(a == b) for a, b in zip(t, maps >= 128)]),
-             "iou": mean_iou(t, maps >= 128), "iou_pooled": mean_iou(t[None], maps[None] >= 128)}
+    found = {
+        "accuracy": np.mean([np.mean(a == b) for a, b in zip(t, maps >= 128)]),
+        "iou": mean_iou(t, maps >= 128),
+        "iou_pooled": mean_iou(t[None], maps[None] >= 128),
+    }
     if "threshold" in scores:  # records of format 1 before the scores beyond the paper have none
         found["iou_tuned"] = mean_iou(t, maps / 255 > scores["threshold"])
         width = max(1, round(0.02 * np.sqrt(t.shape[1] ** 2 + t.shape[2] ** 2)))
         found["boundary_iou"] = mean_iou(*(edges(each, width) for each in (t, maps >= 128)))
         found["calibration_error"] = calibration_error(t, maps / 255)
     if missing := [name for name in found if name not in scores]:
-        raise InputError(f"{run.folder / 'record.json'}: has no score {missing[0]}; run it again with "
-                         "`python -m lib.study run`")
+        raise InputError(
+            f"{run.folder / 'record.json'}: has no score {missing[0]}; run it again with `python -m lib.study run`"
+        )
     checked = [Checked(run.run_id, name, scores[name], value, value) for name, value in found.items()]
     return [*checked, Checked(run.run_id, "iou_soft", scores["iou_soft"], *soft_bounds(t, maps / 255))]
 
@@ -75,6 +79,7 @@ def calibration_error(t: np.ndarray, p: np.ndarray) -> float:
 
 def soft_bounds(t: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """The lowest and highest mean IoU' (equation 3) of probabilities that 8 bits round to p."""
+
     def iou(p):
         values = []
         for mask, prob in zip(t, p):
@@ -92,9 +97,11 @@ def report(study: Study) -> tuple[str, int]:
     Raises:
         InputError: no run has maps.
     """
-    if study and not any((run.folder / "probabilities.npz").exists() for run in study.values()):
-        raise InputError(f"{study.folder}: its runs have no stored maps, as studies with real people are published without "
-                         "them; check a study of your own in outputs/")
+    if study and not any(run.has_maps for run in study.values()):
+        raise InputError(
+            f"{study.folder}: its runs have no stored maps, as studies with real people are published without "
+            "them; check a study of your own in outputs/"
+        )
     checked, lines = [], [*study.problems]
     for run in study.values():
         try:
@@ -102,9 +109,15 @@ def report(study: Study) -> tuple[str, int]:
         except InputError as error:
             lines.append(f"{run.run_id}: {error}")
     unread, wrong = len(lines), [each for each in checked if not each.agrees]
-    lines += [f"{each.run_id}: {each.score} is {each.recorded:.6f} in the record and {each.low:.6f}"
-             + f" to {each.high:.6f}" * bool(each.high > each.low) + " from its maps" for each in wrong]
+    lines += [
+        f"{each.run_id}: {each.score} is {each.recorded:.6f} in the record and {each.low:.6f}"
+        + f" to {each.high:.6f}" * bool(each.high > each.low)
+        + " from its maps"
+        for each in wrong
+    ]
     exact = max((abs(each.recorded - each.low) for each in checked if each.low == each.high), default=0.0)
-    lines.append(f"{len(checked)} scores of {len(study)} runs recomputed from their maps: {len(wrong)} disagree; largest "
-                 f"difference {exact:.1g}, that of IoU' apart, which 8 bits give bounds only")
+    lines.append(
+        f"{len(checked)} scores of {len(study)} runs recomputed from their maps: {len(wrong)} disagree; largest "
+        f"difference {exact:.1g}, that of IoU' apart, which 8 bits give bounds only"
+    )
     return "\n".join(lines), unread + len(wrong)

@@ -23,14 +23,16 @@ from lib.study.run import run
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.study", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, text in (("plan", "list the runs, what is done, and an estimate"),
-                          ("run", "execute the runs that are not done"),
-                          ("status", "how every run stands"),
-                          ("report", "execute the analysis and write tables and report.html"),
-                          ("check", "recompute every score from the stored maps"),
-                          ("publish", "copy what can be passed on: no pictures of people"),
-                          ("rerun", "run a record's run again and compare"),
-                          ("doctor", "check this machine, with a remedy for each fault")):
+    for command, text in (
+        ("plan", "list the runs, what is done, and an estimate"),
+        ("run", "execute the runs that are not done"),
+        ("status", "how every run stands"),
+        ("report", "execute the analysis and write tables and report.html"),
+        ("check", "recompute every score from the stored maps"),
+        ("publish", "copy what can be passed on: no pictures of people"),
+        ("rerun", "run a record's run again and compare"),
+        ("doctor", "check this machine, with a remedy for each fault"),
+    ):
         sub = commands.add_parser(command, help=text)
         sub.set_defaults(profile="demo", data=None, out=None, only="*", seed=None, seeds=None, workers=None)
         executes, stored = command in ("run", "plan", "status"), command in ("report", "check", "publish")
@@ -49,16 +51,25 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
             sub.add_argument("--cluster", metavar="FILE", help="start the workers of this file of params/clusters")
-            sub.add_argument("--no-shared-files", action="store_true",
-                             help="send the data to these workers once, and take the runs back")
+            sub.add_argument(
+                "--no-shared-files",
+                action="store_true",
+                help="send the data to these workers once, and take the runs back",
+            )
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
-            sub.add_argument("--timeout", type=float, metavar="MINUTES",
-                             help="end a run whose training takes longer (default: no limit)")
+            sub.add_argument(
+                "--timeout",
+                type=float,
+                metavar="MINUTES",
+                help="end a run whose training takes longer (default: no limit)",
+            )
         if executes:
-            sub.add_argument("--any-code", action="store_true",
-                             help="count runs of other versions of the code and notebook as done")
+            sub.add_argument(
+                "--any-code", action="store_true", help="count runs of other versions of the code and notebook as done"
+            )
         if command == "rerun":
-            sub.add_argument("record", help="a record.json")
+            sub.add_argument("record", help="a record.json, or a study's folder with the run id behind it")
+            sub.add_argument("run_id", nargs="?", default="", help="of a study's folder: which of its runs")
         if command == "publish":
             sub.add_argument("--to", required=True, help="the new folder")
     return parser.parse_args(argv)
@@ -83,30 +94,37 @@ def main(argv: list[str] | None = None) -> int:
         study = Path(options.out or PROJECT / "outputs" / (options.profile + suffix)).resolve()
         if options.command == "doctor":
             from lib.study import doctor
+
             return doctor.report(overrides.get("data"))
         if options.command == "rerun":
             from lib.study import rerun
+
             out = study if options.out else outputs.OUTPUTS / outputs.RERUN
-            print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"))))
+            print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"), options.run_id)))
             return 0
         if options.command == "report":
             from lib.study import report
+
             print(report.write(study))
             return 0
         if options.command == "check":
             from lib.study import check
+
             text, wrong = check.report(read_study(study))
             print(text)
             return int(wrong > 0)
         if options.command == "publish":
             from lib.study import publish
+
             print(publish.publish(study, Path(options.to).resolve()))
             return 0
         configs = configurations(options.profile, options.only, overrides, options.seeds)
         if options.command == "run":
             from lib.study.workers import Where
-            where = Where(workers, options.scheduler, options.cluster and Path(options.cluster),
-                                not options.no_shared_files)
+
+            where = Where(
+                workers, options.scheduler, options.cluster and Path(options.cluster), not options.no_shared_files
+            )
             if not where.shared and not (where.scheduler or where.cluster) or where.scheduler and where.cluster:
                 raise InputError("--no-shared-files: give --scheduler or --cluster with it, and only one of the two")
             return 1 if run(configs, study, where, options.force, options.any_code, options.timeout) else 0
@@ -118,12 +136,17 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError as error:
         if options.command in ("plan", "status"):  # `| head` has read enough
             return 0
-        print(f"error: {error.strerror}: what read the output has ended; type the same command again without it",
-              file=sys.stderr)
+        print(
+            f"error: {error.strerror}: what read the output has ended; type the same command again without it",
+            file=sys.stderr,
+        )
         return 2
     except OSError as error:  # a folder that cannot be entered, a name that is too long, a full disk
-        print(f"error: {error.filename or 'the output'}: {error.strerror or error}; use another path, make room or change its "
-              "permissions", file=sys.stderr)
+        print(
+            f"error: {error.filename or 'the output'}: {error.strerror or error}; use another path, make room or change its "
+            "permissions",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\nstopped; finished runs are kept, the same command goes on from here", file=sys.stderr)

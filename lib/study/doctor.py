@@ -36,7 +36,9 @@ def python() -> Finding:
     wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     low, high = (tuple(map(int, version.split("."))) for version in re.findall(r"[\d.]+", wanted))
     fits = low <= sys.version_info[:2] < high
-    return Finding("Python", sys.version.split()[0], "" if fits else f"use Python {wanted}: make PYTHON=python3.12", not fits)
+    return Finding(
+        "Python", sys.version.split()[0], "" if fits else f"use Python {wanted}: make PYTHON=python3.12", not fits
+    )
 
 
 def packages() -> Finding:
@@ -53,21 +55,31 @@ def packages() -> Finding:
         if not requirement.specifier.contains(found, prereleases=True):
             other.append(f"{requirement.name} {found} instead of {requirement.specifier}")
     detail = f"{len(pinned)} pinned" + (f"; {len(other)} differ: {', '.join(other)}" if other else ", none differs")
-    return Finding("packages", detail, "make setup installs the locked ones; results may differ with others" if other else "")
+    return Finding(
+        "packages", detail, "make setup installs the locked ones; results may differ with others" if other else ""
+    )
 
 
 def backend() -> Finding:
     """Which backend Keras computes with, and on which device."""
     try:
         import keras
+
         device = str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]
     except Exception as error:  # a backend that is missing or broken raises anything
-        return Finding("backend", f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}: {error}",
-                       "install that backend, or unset KERAS_BACKEND", fatal=True)
+        return Finding(
+            "backend",
+            f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}: {error}",
+            "install that backend, or unset KERAS_BACKEND",
+            fatal=True,
+        )
     gpus = execute.gpus()
     unused = gpus and "gpu" not in device.lower() and "cuda" not in device.lower()
-    return Finding("backend", f"{keras.backend.backend()}, Keras {keras.__version__}, on {device}; {len(gpus)} GPUs",
-                   'pip install "tensorflow[and-cuda]" at the locked version: the GPUs are not used' if unused else "")
+    return Finding(
+        "backend",
+        f"{keras.backend.backend()}, Keras {keras.__version__}, on {device}; {len(gpus)} GPUs",
+        'pip install "tensorflow[and-cuda]" at the locked version: the GPUs are not used' if unused else "",
+    )
 
 
 def kernel() -> Finding:
@@ -83,8 +95,12 @@ def kernel() -> Finding:
             execute.execute_notebook(source, output, {}, {}, Path(folder) / "kernel.log")
             answer = nbformat.read(output, 4).cells[-1].outputs[0]["data"]["text/plain"]
         except Exception as error:  # anything may keep a kernel from starting
-            return Finding("kernel", f"{type(error).__name__}: {error}", "make setup; see that TMPDIR can be written and "
-                           "its path is shorter than 80 characters", fatal=True)
+            return Finding(
+                "kernel",
+                f"{type(error).__name__}: {error}",
+                "make setup; see that TMPDIR can be written and its path is shorter than 80 characters",
+                fatal=True,
+            )
     return Finding("kernel", f"runs a notebook: 6 * 7 = {answer}")
 
 
@@ -97,8 +113,11 @@ def disk() -> Finding:
     except (InputError, OSError) as error:
         return Finding("disk", str(error), "set IOU_STUDY_CACHE to a folder that can be written", fatal=True)
     free = shutil.disk_usage(folder).free
-    return Finding("disk", f"{free / 1e9:.0f} GB free for {folder}",
-                   "" if free > SPACE else "make room, or set IOU_STUDY_CACHE to a larger disk")
+    return Finding(
+        "disk",
+        f"{free / 1e9:.0f} GB free for {folder}",
+        "" if free > SPACE else "make room, or set IOU_STUDY_CACHE to a larger disk",
+    )
 
 
 def dataset(name: str, root: str | None) -> Finding:
@@ -118,24 +137,35 @@ def dataset(name: str, root: str | None) -> Finding:
     for container in found:
         checksum = checksums.get(container.path.name) if container.path.is_file() else None
         matches = checksum and fetch.matches(container.path, checksum)
-        details.append(f"{container.path.name}: " + ("as published" if matches else "not as published" if checksum
-                                                     else "no published checksum applies"))
+        details.append(
+            f"{container.path.name}: "
+            + ("as published" if matches else "not as published" if checksum else "no published checksum applies")
+        )
         wrong += [container.path.name] if checksum and not matches else []
-    return Finding(title, "; ".join(details), "tables will say so; fetch the official file if that is not meant"
-                   if wrong else "")
+    return Finding(
+        title, "; ".join(details), "tables will say so; fetch the official file if that is not meant" if wrong else ""
+    )
 
 
 def studies() -> Finding:
     """Which studies there are, and what in them cannot be read."""
     found = outputs.studies()
     problems = [problem for state in found for problem in state.problems]
-    return Finding("studies", ", ".join(f"{state.name}: {len(state.done)} done, {len(state.failed)} failed"
-                                        for state in found) or "none yet", "; ".join(problems))
+    return Finding(
+        "studies",
+        ", ".join(f"{state.name}: {len(state.done)} done, {len(state.failed)} failed" for state in found) or "none yet",
+        "; ".join(problems),
+    )
 
 
 def findings(root: str | None = None) -> Iterator[Finding]:
     """Every check in turn, the cheap ones first; `root` is the data root."""
-    checks: dict[str, Callable[[], Finding]] = {"Python": python, "packages": packages, "disk": disk, "studies": studies}
+    checks: dict[str, Callable[[], Finding]] = {
+        "Python": python,
+        "packages": packages,
+        "disk": disk,
+        "studies": studies,
+    }
     checks |= {facts.title: partial(dataset, name, root) for name, facts in layouts.DATASETS.items()}
     for name, check in (checks | {"backend": backend, "kernel": kernel}).items():
         try:

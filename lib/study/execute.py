@@ -32,6 +32,7 @@ FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 def cores() -> int:
     """Processor cores that this process may use, a container's quota respected."""
     from dask.system import cpu_count
+
     return cpu_count()
 
 
@@ -46,7 +47,7 @@ def gpus() -> list[str]:
 
 
 @contextlib.contextmanager
-def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5) -> Iterator[str | None]:
+def claimed_gpu(names: list[str], folder: Path | None = None) -> Iterator[str | None]:
     """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without.
 
     Raises InputError if the lock files cannot be written.
@@ -61,14 +62,16 @@ def claimed_gpu(names: list[str], folder: Path | None = None, poll: float = 0.5)
             except Timeout:
                 continue
             except OSError as error:
-                raise InputError(f"the folder {folder}, which tells which GPUs are taken, cannot be written "
-                                 f"({error.strerror}): move it away or set TMPDIR") from error
+                raise InputError(
+                    f"the folder {folder}, which tells which GPUs are taken, cannot be written "
+                    f"({error.strerror}): move it away or set TMPDIR"
+                ) from error
             try:
                 yield name
             finally:
                 lock.release()
             return
-        time.sleep(poll)
+        time.sleep(0.5)
     yield None
 
 
@@ -84,17 +87,21 @@ def kernel_manager(environment: dict[str, str], log: Path) -> type:
     class LoggingKernelManager(AsyncKernelManager):
         async def start_kernel(self, **options):
             with open(log, "ab") as file:
-                options["extra_arguments"] = [*options.get("extra_arguments", ()),
-                                              "--IPKernelApp.capture_fd_output=False"]
+                options["extra_arguments"] = [
+                    *options.get("extra_arguments", ()),
+                    "--IPKernelApp.capture_fd_output=False",
+                ]
                 self.provisioner = self.provisioner or ForkProvisioner(
-                    kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
+                    kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
+                )
                 await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
 
     return LoggingKernelManager
 
 
-def execute_notebook(notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path,
-                     timeout: float | None = None) -> None:
+def execute_notebook(
+    notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path, timeout: float | None = None
+) -> None:
     """Executes one notebook with papermill in a kernel of its own.
 
     Kernels that start at once collide on TCP ports, so this one listens on sockets in a folder of its own.
@@ -111,26 +118,37 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict, environment
     with tempfile.TemporaryDirectory(prefix="iou-") as sockets:
         check_socket(sockets)
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
-        paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))  # papermill formats them
+        paths = (
+            str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)
+        )  # papermill formats them
         papermill.execute_notebook(
-            *paths, parameters, progress_bar=False, start_timeout=300,
+            *paths,
+            parameters,
+            progress_bar=False,
+            start_timeout=300,
             execution_timeout=timeout,
-            kernel_manager_class=kernel_manager(environment, log), config=Traits({"KernelManager": transport}))
+            kernel_manager_class=kernel_manager(environment, log),
+            config=Traits({"KernelManager": transport}),
+        )
 
 
 def check_socket(folder: str) -> None:
     """Raises InputError where a path is too long for the sockets of a kernel: the system takes 103 bytes or more."""
     if os.name == "posix" and len(os.fsencode(f"{folder}/kernel-5")) > 102:
-        raise InputError(f"TMPDIR: {folder} is too long a path for the kernels' sockets; set TMPDIR to a folder whose path is "
-                         "shorter than 80 characters")
+        raise InputError(
+            f"TMPDIR: {folder} is too long a path for the kernels' sockets; set TMPDIR to a folder whose path is "
+            "shorter than 80 characters"
+        )
 
 
 def check_machine() -> None:
     """Raises InputError where no kernel could work on this machine: temporary folder, Keras' backend."""
     backend = os.environ.get("KERAS_BACKEND")
     if backend and (backend not in BACKENDS or not importlib.util.find_spec(backend)):
-        raise InputError(f"KERAS_BACKEND: {backend!r} cannot be used here; set it to one that is installed of "
-                         f"{', '.join(BACKENDS)}, or leave it out")
+        raise InputError(
+            f"KERAS_BACKEND: {backend!r} cannot be used here; set it to one that is installed of "
+            f"{', '.join(BACKENDS)}, or leave it out"
+        )
     check_socket(os.path.join(tempfile.gettempdir(), "iou-12345678"))
 
 
@@ -178,14 +196,24 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     except OSError as failure:
         return {"run_id": run_id, "seconds": time.time() - start, "error": unwritable(study, failure)}
     threads = threads or cores()
-    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
-                   "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
+    environment = {
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **KEEP_MEMORY,
+    }
     error = None
     try:
         with claimed_gpu(gpus()) as gpu:
-            execute_notebook(NOTEBOOK, folder / NOTEBOOK.name, {**asdict(config), "out_dir": str(workspace)},
-                             environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}), folder / "kernel.log",
-                             math.ceil(60 * timeout) if timeout else None)
+            execute_notebook(
+                NOTEBOOK,
+                folder / NOTEBOOK.name,
+                {**asdict(config), "out_dir": str(workspace)},
+                environment | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
+                folder / "kernel.log",
+                math.ceil(60 * timeout) if timeout else None,
+            )
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
         if f"[Errno {errno.ENOSPC}]" in error:
@@ -195,8 +223,11 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     except InputError as failure:
         error = _one_line(failure)
     except Exception as failure:  # a kernel that died or did not start: the study goes on
-        error = (unwritable(study, failure) if getattr(failure, "errno", None) in FULL else
-                 f"{type(failure).__name__}: {_one_line(failure)}")
+        error = (
+            unwritable(study, failure)
+            if getattr(failure, "errno", None) in FULL
+            else f"{type(failure).__name__}: {_one_line(failure)}"
+        )
     if error is None and not (folder / "record.json").is_file():
         error = "the notebook ended without a record"
     try:
@@ -236,8 +267,10 @@ def file_away(folder: Path, study: Path, replaced: str, error: str | None) -> No
 
 def unwritable(study: Path, failure: OSError) -> str:
     """The sentence about a study's folder that cannot be written."""
-    return (f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then type the same "
-            "command again")
+    return (
+        f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then type the same "
+        "command again"
+    )
 
 
 def _one_line(text):

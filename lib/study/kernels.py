@@ -23,8 +23,20 @@ from jupyter_client.provisioning import LocalProvisioner
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 PATIENCE = 300  # seconds that the server may take to import the libraries and to fork
-LIBRARIES = ("keras", "scipy.stats", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib_inline",
-             "PIL.Image", "yaml", "filelock", "tqdm", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core")
+LIBRARIES = (
+    "keras",
+    "scipy.stats",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib_inline",
+    "PIL.Image",
+    "yaml",
+    "filelock",
+    "tqdm",
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "IPython.core",
+)
 
 
 class ForkedKernel:
@@ -71,9 +83,15 @@ class Server:
 
     def __init__(self, environment: dict[str, str]):
         self.environment = at_start(environment)
-        self.process = subprocess.Popen([sys.executable, "-m", "lib.study.kernels"], env=environment, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lib.study.kernels"],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def fork(self, **request: Any) -> ForkedKernel:
         """Forks a kernel; see `become_kernel`. Raises OSError if the server is gone, or hangs and is ended."""
@@ -113,8 +131,12 @@ class ForkProvisioner(LocalProvisioner):
         if "ipykernel_launcher" not in cmd or sys.platform != "linux":
             return await super().launch_kernel(cmd, **options)
         environment = options["env"]
-        request = {"arguments": cmd[cmd.index("ipykernel_launcher") + 1:], "environment": environment,
-                   "folder": str(options.get("cwd") or os.getcwd()), "log": options["stdout"].name}
+        request = {
+            "arguments": cmd[cmd.index("ipykernel_launcher") + 1 :],
+            "environment": environment,
+            "folder": str(options.get("cwd") or os.getcwd()),
+            "log": options["stdout"].name,
+        }
         try:
             self.process = server(environment).fork(**request)
         except OSError:
@@ -145,11 +167,13 @@ def become_kernel(arguments: list[str], environment: dict[str, str], folder: str
     os.chdir(folder)
     sys.argv = ["ipykernel_launcher", *arguments]
     from ipykernel import kernelapp
+
     kernelapp.launch_new_instance()
 
 
 def serve() -> None:
     """Imports the libraries, then forks a kernel for each line of standard input and answers with its process id."""
+
     def reap(*_):
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:

@@ -4,17 +4,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lib import InputError
+from lib import InputError, packs
 from lib.config import NOTEBOOK, Config
 from lib.data import datasets, layouts
 from lib.provenance import key, key_parts
-from lib.record import read_run
+from lib.record import Run, read_run
 from lib.study import execute
 
 
@@ -29,12 +29,15 @@ class Planned:
     images: int | None = None  # of its data set, where a record tells
 
 
-def state(config: Config, study: Path, any_code: bool = False) -> Planned:
-    """How one run stands in a study folder; with `any_code` it may have been done by another version of the code."""
+def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[str, Run] | None = None) -> Planned:
+    """How one run stands in a study folder; with `any_code` it may have been done by another version of the code.
+
+    `packed` are the runs of a packed study.
+    """
     folder, failed = study / config.run_id, study / execute.FAILED / config.run_id
-    if os.path.lexists(folder):
+    if os.path.lexists(folder) or config.run_id in (packed or {}):
         try:
-            record = read_run(folder).record
+            record = (packed[config.run_id] if packed else read_run(folder)).record
         except InputError as error:
             return Planned(config, "stale", str(error))
         detail = f"IoU {record['scores']['iou']:.4f}, {record['epochs_run']} epochs"
@@ -42,8 +45,11 @@ def state(config: Config, study: Path, any_code: bool = False) -> Planned:
             parts = key(config)[1]
         except InputError as error:
             parts, detail = key_parts(config), f"its data cannot be checked: {error}"
-        if changed := [part for part in parts if parts[part] != record.get("key_parts", {}).get(part)
-                       and not (any_code and part in ("code", "notebook"))]:
+        if changed := [
+            part
+            for part in parts
+            if parts[part] != record.get("key_parts", {}).get(part) and not (any_code and part in ("code", "notebook"))
+        ]:
             return Planned(config, "stale", "was run with other " + ", ".join(changed))
         return Planned(config, "done", detail, record["seconds"].get("total", 0.0), record["data"].get("images"))
     begun = []
@@ -52,11 +58,16 @@ def state(config: Config, study: Path, any_code: bool = False) -> Planned:
             begun.append((workspace.stat().st_mtime, workspace))
     if begun and is_active(study):
         since, workspace = max(begun)
-        return Planned(config, "running", f"for {duration(max(0, time.time() - since))}"
-                       + progress(workspace / config.run_id / NOTEBOOK.name))
+        return Planned(
+            config,
+            "running",
+            f"for {duration(max(0, time.time() - since))}" + progress(workspace / config.run_id / NOTEBOOK.name),
+        )
     if failed.exists():
         error = failed / "error.txt"
-        text = error.read_text(encoding="utf-8", errors="replace").strip() if error.is_file() else "its error is not there"
+        text = (
+            error.read_text(encoding="utf-8", errors="replace").strip() if error.is_file() else "its error is not there"
+        )
         return Planned(config, "failed", f"{text} ({failed / NOTEBOOK.name})")
     if begun:
         return Planned(config, "interrupted", "by the end of its driver; the same `run` does it again")
@@ -71,8 +82,11 @@ def progress(notebook: Path) -> str:
         return ""
     for number, cell in enumerate((cell for cell in cells if cell["cell_type"] == "code"), 1):
         if cell["metadata"].get("papermill", {}).get("status") == "running":
-            shown = [" ".join("".join(output["data"]["text/markdown"]).split()) for output in cell["outputs"]
-                     if "text/markdown" in output.get("data", {})]
+            shown = [
+                " ".join("".join(output["data"]["text/markdown"]).split())
+                for output in cell["outputs"]
+                if "text/markdown" in output.get("data", {})
+            ]
             return ", ".join(["", f"cell {number}", *shown[-1:]])
     return ""
 
@@ -87,6 +101,7 @@ def is_active(study: Path) -> bool:
     except OSError:  # the lock cannot be opened for writing
         with contextlib.suppress(ImportError, OSError), open(study / ".lock", encoding="utf-8") as file:
             import fcntl
+
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
         return (study / ".lock").exists()
@@ -94,7 +109,8 @@ def is_active(study: Path) -> bool:
 
 def plan(configs: list[Config], study: Path, any_code: bool = False) -> list[Planned]:
     """How every run stands."""
-    return [state(config, study, any_code) for config in configs]
+    packed = packs.read(study)[0] if packs.is_packed(study) else None
+    return [state(config, study, any_code, packed) for config in configs]
 
 
 def show(planned: list[Planned], workers: int) -> None:
@@ -117,8 +133,10 @@ def estimate(planned: Sequence["Planned"], workers: int) -> str:
     else:
         rate, basis = measured_rate() / workers, "this CPU's matrix product, 20 epochs before the patience"
     seconds = sum(work[id(p)] for p in todo) / rate / workers + 10 * len(todo) / workers
-    return (f"{len(todo)} of {len(planned)} runs to do, roughly {duration(seconds)} with {workers} at a time "
-            f"(estimated from {basis})")
+    return (
+        f"{len(todo)} of {len(planned)} runs to do, roughly {duration(seconds)} with {workers} at a time "
+        f"(estimated from {basis})"
+    )
 
 
 def operations(config: Config, images: int | None = None) -> float:
@@ -141,6 +159,7 @@ def operations(config: Config, images: int | None = None) -> float:
 def measured_rate() -> float:
     """Multiply-adds a second of this machine's training, taken as a quarter of a matrix product's."""
     import numpy as np
+
     a = np.ones((1024, 1024), "float32")
     a @ a
     start = time.perf_counter()

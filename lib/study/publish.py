@@ -1,16 +1,16 @@
 """Makes of a study what can be passed on: records, scores, tables and, of synthetic faces alone, masks and pictures."""
 
-import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from lib import InputError, outputs
+from lib import InputError, outputs, packs
 from lib.analysis import conditions, paper, sentences
-from lib.analysis.predictions import _loaded
+from lib.analysis.predictions import read_pictures
 from lib.config import resolve
 from lib.outputs import PICTURES, Study
 from lib.record import Run
@@ -25,19 +25,21 @@ def publish_pictures(run: Run, study: Path) -> Path:
     config = resolve(run.record["params"])
     if config.data != "synthetic":
         raise InputError(f"{run.run_id}: its pictures show real people; only synthetic faces can be published")
-    images, labels, ids, digest = _loaded(config)
+    images, labels, ids, digest = read_pictures(config)
     path = study / PICTURES / f"{config.dataset}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, images=images, labels=labels, ids=np.array(ids), digest=digest)
     return path
 
-FILES = ("history.csv", "per_image.csv")
+
 README = """# {name}
 
 {text}
 
-Written by `python -m lib.study publish`. Each run's folder has its `record.json` (parameters, seed, versions, scores,
-key), `history.csv` and `per_image.csv`; `tables/` and `summary.png` are those of the report. {kept}
+Written by `python -m lib.study publish`. `records.jsonl` has a record a line (parameters, seed, versions, scores, key),
+`per_image.csv.gz` the pixel counts and scores of every test image, `history.csv.gz` those of every epoch;
+`lib.outputs.read_study` reads them, `lib.outputs.frame` as a table. `tables/` and `summary.png` are those of the report.
+{kept}
 """
 
 
@@ -65,7 +67,9 @@ def publish(study: Path, target: Path) -> str:
             _write(contents, made)
             os.replace(made, target)
     except OSError as error:
-        raise InputError(f"--to: {target} cannot be written ({error.strerror or error}); choose another folder") from error
+        raise InputError(
+            f"--to: {target} cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     return f"{target}: {len(contents)} runs, {size / 1e6:.1f} MB"
 
@@ -73,14 +77,10 @@ def publish(study: Path, target: Path) -> str:
 def _write(study: Study, folder: Path):
     drawn = not conditions.is_beyond(study) and any(map(_is_synthetic, study.values()))
     for run in study.values():
-        (folder / run.run_id).mkdir()
-        (folder / run.run_id / "record.json").write_text(json.dumps(_without_place(run), indent=1) + "\n",
-                                                         encoding="utf-8")
-        for file in FILES + (("probabilities.npz",) if drawn and _is_synthetic(run) else ()):
+        for file in ("history.csv", "per_image.csv", "probabilities.npz"):
             _refuse_link(run.folder / file)
-            if not (run.folder / file).is_file():
-                raise InputError(f"{run.folder / file}: is missing; run it again with `python -m lib.study run`")
-            shutil.copyfile(run.folder / file, folder / run.run_id / file)
+    with_maps = [run.run_id for run in study.values() if drawn and _is_synthetic(run)]
+    packs.write(folder, [replace(run, record=_without_place(run)) for run in study.values()], with_maps)
     for dataset in paper.DATASETS if drawn else ():
         run = next((run for run in study.values() if run.cell.dataset == dataset and _is_synthetic(run)), None)
         if run:
@@ -90,17 +90,29 @@ def _write(study: Study, folder: Path):
     shutil.copytree(study.folder / "tables", folder / "tables")
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
-    kept = ("`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
-            if drawn and all(map(_is_synthetic, study.values())) else
-            "The predicted masks and the pictures are not published" + (
-                "." if all(map(_is_synthetic, study.values())) else ": they show real people."))
+    (folder / "README.md").write_text(readme(study, folder.name, bool(with_maps)), encoding="utf-8")
+
+
+def readme(study: Study, name: str, with_maps: bool) -> str:
+    """The page that a published study has: what it found, its data and settings, and what its files are."""
+    kept = (
+        "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
+        if with_maps and all(map(_is_synthetic, study.values()))
+        else "The predicted masks and the pictures are not published"
+        + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")
+    )
     if conditions.is_beyond(study):
         text = [f"{len(study)} runs beyond the paper's, read by `notebooks/beyond.ipynb`.", sentences.provenance(study)]
     else:
-        text = [sentences.headline(study), sentences.comparison(study, "iou"), sentences.comparison(study, "iou_soft"),
-                sentences.provenance(study), sentences.completeness(study)]
+        text = [
+            sentences.headline(study),
+            sentences.comparison(study, "iou"),
+            sentences.comparison(study, "iou_soft"),
+            sentences.provenance(study),
+            sentences.completeness(study),
+        ]
     text = "\n\n".join(text)
-    (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
+    return README.format(name=name, text=text, kept=kept)
 
 
 def _refuse_link(path: Path):

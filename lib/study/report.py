@@ -64,8 +64,10 @@ def write(study: Path) -> str:
             notebook = Path(folder) / ("beyond.ipynb" if is_beyond else "analysis.ipynb")
             page, picture = Path(folder) / "report.html", Path(folder) / "summary.png"
             _execute(study, notebook)
-            page.write_text(html(notebook, f"IoU loss against BCE: {study.name}",
-                                 "" if is_beyond else report_masks.html(contents)), encoding="utf-8")
+            page.write_text(
+                html(notebook, f"IoU loss against BCE: {study.name}", "" if is_beyond else report_masks.html(contents)),
+                encoding="utf-8",
+            )
             found = {} if is_beyond else pairs.differences(contents)
             if found and all(map(len, found.values())):
                 plots.summary(found, pairs.differences()).savefig(picture, dpi=160)
@@ -75,22 +77,32 @@ def write(study: Path) -> str:
         for name, table in written.items():
             table.to_csv(study / "tables" / f"{name}.csv")
     except OSError as error:
-        raise InputError(f"{study}: the report cannot be written there ({error.strerror or error}); make "
-                         "room or change the folder's permissions") from error
-    return (f"{study / 'report.html'}\n{study / notebook.name}\n"
-            f"{study / 'tables'}: {', '.join(f'{name}.csv' for name in written)}")
+        raise InputError(
+            f"{study}: the report cannot be written there ({error.strerror or error}); make "
+            "room or change the folder's permissions"
+        ) from error
+    return (
+        f"{study / 'report.html'}\n{study / notebook.name}\n"
+        f"{study / 'tables'}: {', '.join(f'{name}.csv' for name in written)}"
+    )
 
 
 def csv_tables(study: Study) -> dict[str, tables.Table]:
     """Every table of a study by the name of its file."""
     if conditions.is_beyond(study):
         return conditions.tables(study.folder.name, study) | {"runs": tables.runs_table(study)}
-    found = {f"table-{number}": tables.paper_table(study, *names)
-             for number, names in enumerate(product(paper.MODELS, paper.DATASETS), start=3)}
-    return found | {"statistics": tables.statistics_table(study),
-                    "statistics-paper": tables.statistics_table(), "subsets": tables.subsets_table(study),
-                    "bounds": tables.bounds_table(study), "bounds-paper": tables.bounds_table(),
-                    "runs": tables.runs_table(study)}
+    found = {
+        f"table-{number}": tables.paper_table(study, *names)
+        for number, names in enumerate(product(paper.MODELS, paper.DATASETS), start=3)
+    }
+    return found | {
+        "statistics": tables.statistics_table(study),
+        "statistics-paper": tables.statistics_table(),
+        "subsets": tables.subsets_table(study),
+        "bounds": tables.bounds_table(study),
+        "bounds-paper": tables.bounds_table(),
+        "runs": tables.runs_table(study),
+    }
 
 
 def html(notebook: Path, title: str, more: str = "") -> str:
@@ -98,8 +110,13 @@ def html(notebook: Path, title: str, more: str = "") -> str:
     other hosts."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True,
-                            exclude_anchor_links=True, embed_images=True)
+    exporter = HTMLExporter(
+        template_name="basic",
+        exclude_input=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+        embed_images=True,
+    )
     body, _ = exporter.from_filename(str(notebook))
     return PAGE.format(title=escape(title), body=body + more)
 
@@ -118,5 +135,7 @@ def _execute(study, target):
     except (OSError, InputError):
         raise
     except Exception as error:  # a kernel that died or did not start
-        raise InputError(f"{study}: {target.name} was not executed to its end ({type(error).__name__}: {reason(error)}); nothing "
-                         "was changed, run the same command again") from error
+        raise InputError(
+            f"{study}: {target.name} was not executed to its end ({type(error).__name__}: {reason(error)}); nothing "
+            "was changed, run the same command again"
+        ) from error

@@ -3,19 +3,30 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from lib import InputError, packs
 from lib.config import Config
 from lib.data import datasets
 from lib.provenance import key
 from lib.record import SUPERSEDED, read_run
-from lib.study import execute, workers
+from lib.study import execute
 from lib.study.plan import plan
 
+if TYPE_CHECKING:
+    from lib.study import workers
 
-def run(configs: list[Config], study: Path, where: workers.Where, force: bool = False, any_code: bool = False,
-        timeout: float | None = None) -> int:
+
+def run(
+    configs: list[Config],
+    study: Path,
+    where: "workers.Where",
+    force: bool = False,
+    any_code: bool = False,
+    timeout: float | None = None,
+) -> int:
     """Executes the runs that are not done, with a progress bar; returns how many failed.
 
     `where` and `timeout` are those of `workers.execute_all`, `any_code` that of `state`.
@@ -23,6 +34,10 @@ def run(configs: list[Config], study: Path, where: workers.Where, force: bool = 
     Raises:
         InputError: missing data, a folder that cannot be written, or another `run` at work on it.
     """
+    from lib.study import workers  # here, as Dask takes a second to import
+
+    if packs.is_packed(study):
+        raise InputError(f"--out: {study} is a packed study, to be read only; choose another folder")
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
     if force or any(p.state != "done" for p in plan(configs, study, any_code)):
@@ -30,7 +45,9 @@ def run(configs: list[Config], study: Path, where: workers.Where, force: bool = 
         if not (where.scheduler or where.cluster):
             execute.check_machine()
     with execute.locked(study):
-        if not (where.shared and (where.scheduler or where.cluster)):  # nobody else is at work: remains of other drivers
+        if not (
+            where.shared and (where.scheduler or where.cluster)
+        ):  # nobody else is at work: remains of other drivers
             shutil.rmtree(study / execute.RUNNING, ignore_errors=True)
         planned = plan(configs, study, any_code)
         todo = [p.config for p in planned if force or p.state != "done"]
@@ -40,6 +57,7 @@ def run(configs: list[Config], study: Path, where: workers.Where, force: bool = 
         decode(todo)
         failures = []
         with tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=not todo) as bar:
+
             def done(outcome):
                 if outcome["error"]:
                     failures.append(outcome["run_id"])
@@ -47,10 +65,13 @@ def run(configs: list[Config], study: Path, where: workers.Where, force: bool = 
                     bar.write(f"FAILED {outcome['run_id']}: {outcome['error']}" + f" (see {kept})" * kept.exists())
                 else:
                     record = read_run(study / outcome["run_id"]).record
-                    bar.write(f"{outcome['run_id']:34} IoU {record['scores']['iou']:.4f}  accuracy "
-                              f"{record['scores']['accuracy']:.4f}  {record['epochs_run']:4} epochs "
-                              f"{outcome['seconds']:6.0f} s")
+                    bar.write(
+                        f"{outcome['run_id']:34} IoU {record['scores']['iou']:.4f}  accuracy "
+                        f"{record['scores']['accuracy']:.4f}  {record['epochs_run']:4} epochs "
+                        f"{outcome['seconds']:6.0f} s"
+                    )
                 bar.update()
+
             if todo:
                 workers.execute_all(todo, study, replace(where, workers=min(where.workers, len(todo))), done, timeout)
         print(f"{len(todo) - len(failures)} runs finished, {len(failures)} failed", flush=True)

@@ -17,8 +17,10 @@ def uninterrupted():
         yield
         return
     arrived = []
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-              signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: arrived.append(signal.SIGTERM))}
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: arrived.append(signal.SIGTERM)),
+    }
     try:
         yield
     finally:

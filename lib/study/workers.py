@@ -45,14 +45,16 @@ class Where:
     shared: workers see the study's folder, the project and the data under the same paths; else only the project,
         their own copy of it.
     """
+
     workers: int = 1
     scheduler: str | None = None
     cluster: Path | None = None
     shared: bool = True
 
 
-def execute_all(configs: list[Config], study: Path, where: Where, done: Callable[[dict], None],
-                timeout: float | None = None) -> None:
+def execute_all(
+    configs: list[Config], study: Path, where: Where, done: Callable[[dict], None], timeout: float | None = None
+) -> None:
     """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
 
     `timeout` is that of `execute.execute`. Raises InputError if the workers cannot be had or were all lost.
@@ -68,9 +70,17 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
             client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
         else:  # with certificates for its time alone: Dask runs what it is sent, by whoever can connect
             with signals.uninterrupted():
-                local = stack.enter_context(LocalCluster(n_workers=where.workers, threads_per_worker=1, processes=True,
-                                                         memory_limit=0, dashboard_address="127.0.0.1:0",
-                                                         silence_logs=logging.CRITICAL, security=True))
+                local = stack.enter_context(
+                    LocalCluster(
+                        n_workers=where.workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        memory_limit=0,
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=logging.CRITICAL,
+                        security=True,
+                    )
+                )
                 client = stack.enter_context(Client(local))
             threads = max(1, execute.cores() // where.workers)
         stack.callback(ignore)
@@ -110,11 +120,16 @@ def execute_all(configs: list[Config], study: Path, where: Where, done: Callable
                 if not where.shared:
                     outcome = receive(config, study, expected[config.run_id], replaced[config.run_id], *outcome)
             except FutureCancelledError as failure:
-                raise InputError(f"--scheduler: the connection to {where.scheduler or 'the cluster'} was lost; "
-                                 "finished runs are kept, the same command goes on from here") from failure
+                raise InputError(
+                    f"--scheduler: the connection to {where.scheduler or 'the cluster'} was lost; "
+                    "finished runs are kept, the same command goes on from here"
+                ) from failure
             except Exception as failure:  # the worker itself was lost, twice
-                outcome = {"run_id": config.run_id, "seconds": 0.0,
-                           "error": f"{type(failure).__name__}: {reason(failure)}"}
+                outcome = {
+                    "run_id": config.run_id,
+                    "seconds": 0.0,
+                    "error": f"{type(failure).__name__}: {reason(failure)}",
+                }
             if not where.shared:  # its traces and what `receive` left
                 for folder in (study / execute.RUNNING).glob(f"{config.run_id}-????????"):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -145,11 +160,14 @@ def connected(scheduler: str) -> Client:
     try:
         return Client(scheduler, timeout=30, security=Security() if scheduler.startswith("tls") else None)
     except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
-        raise InputError(f"--scheduler: no Dask scheduler answers at {scheduler} ({reason(error)}); "
-                         "give an address such as tcp://host:8786") from error
+        raise InputError(
+            f"--scheduler: no Dask scheduler answers at {scheduler} ({reason(error)}); "
+            "give an address such as tcp://host:8786"
+        ) from error
 
 
 # ---- clusters ----------------------------------------------------------------------------------------------
+
 
 def described(path: Path) -> tuple[type, dict[str, Any], int]:
     """What a cluster's file asks for: `kind` (slurm or cuda), `workers` and `options` of the library's class.
@@ -161,8 +179,14 @@ def described(path: Path) -> tuple[type, dict[str, Any], int]:
     """
     content = read_yaml(path)
     kind, workers, options = content.get("kind"), content.get("workers"), content.get("options") or {}
-    if (not isinstance(kind, str) or kind not in KINDS or content.keys() - {"kind", "workers", "options"} or not isinstance(options, dict)
-            or type(workers) is not int or not 1 <= workers <= 10_000):
+    if (
+        not isinstance(kind, str)
+        or kind not in KINDS
+        or content.keys() - {"kind", "workers", "options"}
+        or not isinstance(options, dict)
+        or type(workers) is not int
+        or not 1 <= workers <= 10_000
+    ):
         raise InputError(f"{path}: give kind ({' or '.join(KINDS)}), workers (1 or more) and options, nothing else")
     module, name, extra = KINDS[kind]
     try:
@@ -206,6 +230,7 @@ def job_script(path: Path) -> str:
 
 # ---- workers that share no files ---------------------------------------------------------------------------
 
+
 class Inputs(WorkerPlugin):
     """Files that each worker gets once, also one that joins later: names and their content.
 
@@ -214,7 +239,9 @@ class Inputs(WorkerPlugin):
 
     def __init__(self, files: dict[str, bytes]):
         self.files = files
-        digest = hashlib.sha256(b"".join(name.encode() + hashlib.sha256(files[name]).digest() for name in sorted(files)))
+        digest = hashlib.sha256(
+            b"".join(name.encode() + hashlib.sha256(files[name]).digest() for name in sorted(files))
+        )
         self.name = f"iou-study-inputs-{digest.hexdigest()[:16]}"
 
     def setup(self, worker) -> None:
@@ -232,8 +259,9 @@ def inputs(configs: list[Config]) -> Inputs:
     for name, given in {(config.dataset, config.data) for config in configs if config.data != "synthetic"}:
         root = cache.data_root(given)
         for container in layouts.find(name, root):
-            files |= {f"{sent_as(given)}/{file.relative_to(root).as_posix()}": file.read_bytes()
-                      for file in container.files()}
+            files |= {
+                f"{sent_as(given)}/{file.relative_to(root).as_posix()}": file.read_bytes() for file in container.files()
+            }
     for weights in {config.encoder_weights for config in configs}:
         if (path := PROJECT / Path(weights).expanduser()).is_file():
             files[sent_as(weights)] = path.read_bytes()
@@ -245,8 +273,9 @@ def sent_as(given: str) -> str:
     return hashlib.sha256(given.encode()).hexdigest()[:16] + "".join(Path(given).suffixes[-2:])
 
 
-def execute_apart(config: Config, inputs_name: str, threads: int, timeout: float | None = None
-                  ) -> tuple[dict, dict[str, bytes]]:
+def execute_apart(
+    config: Config, inputs_name: str, threads: int, timeout: float | None = None
+) -> tuple[dict, dict[str, bytes]]:
     """`execute.execute` on a worker, in a folder of its own: (outcome, the files of the run's folder)."""
     get_worker().log_event(STARTED, config.run_id)
     own = Path(get_worker().local_directory)
@@ -264,8 +293,9 @@ def mark(study: Path, run_id: str) -> None:
         (study / execute.RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}").mkdir(parents=True)
 
 
-def receive(config: Config, study: Path, expected: dict[str, str], replaced: str, outcome: dict,
-            files: dict[str, bytes]) -> dict:
+def receive(
+    config: Config, study: Path, expected: dict[str, str], replaced: str, outcome: dict, files: dict[str, bytes]
+) -> dict:
     """Files a run that a worker sent under `<study>/<run_id>/`, whole or not at all; the outcome, as `execute.execute`.
 
     The record then names the data and weights of this machine. A run whose key has other parts than `expected`, those
@@ -277,8 +307,10 @@ def receive(config: Config, study: Path, expected: dict[str, str], replaced: str
         if not error:
             record = json.loads(files["record.json"])
             if changed := [part for part, value in expected.items() if record["key_parts"].get(part) != value]:
-                error = (f"its worker has other {', '.join(changed)} than this machine; "
-                         "give all workers the same version of the project")
+                error = (
+                    f"its worker has other {', '.join(changed)} than this machine; "
+                    "give all workers the same version of the project"
+                )
             files["record.json"] = json.dumps(record | {"params": asdict(config)}, indent=1).encode()
         folder.mkdir(parents=True)
         for name, content in files.items():
@@ -293,6 +325,10 @@ if __name__ == "__main__":
     try:
         print(job_script(Path(sys.argv[1])))
     except (IndexError, InputError) as problem:
-        print(f"error: {problem}" if isinstance(problem, InputError) else
-              "usage: python -m lib.study.workers params/clusters/slurm.yaml", file=sys.stderr)
+        print(
+            f"error: {problem}"
+            if isinstance(problem, InputError)
+            else "usage: python -m lib.study.workers params/clusters/slurm.yaml",
+            file=sys.stderr,
+        )
         sys.exit(2)

@@ -11,6 +11,7 @@ from lib.view.inspector import Inspector
 
 # ---- the front page ----------------------------------------------------------------------------------------
 
+
 def front_page() -> None:
     """Displays the state of every study found, with links to its notebooks and a button for each that opens the
     inspector on the image on which the two losses differ most."""
@@ -31,13 +32,17 @@ def front_page() -> None:
                 except InputError as error:
                     inspector.message = str(error)
                 display(inspector)
+
         return show
 
     buttons = []
     for state in states:
-        if state.done and (state.folder / state.done[0] / "probabilities.npz").is_file():
-            button = ipywidgets.Button(description=f"{state.name}: where do the losses disagree most?",
-                                       layout={"width": "auto"}, tooltip=f"opens the inspector on {state.name}")
+        if state.has_maps:
+            button = ipywidgets.Button(
+                description=f"{state.name}: where do the losses disagree most?",
+                layout={"width": "auto"},
+                tooltip=f"opens the inspector on {state.name}",
+            )
             button.on_click(opener(state))
             buttons.append(button)
     display(ipywidgets.VBox([ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"}), place]))
@@ -51,26 +56,44 @@ def _overview(states: list[State]) -> str:
     for state in states:
         planned = {cell.run_id(loss) for cell in config.CELLS for loss in config.PAPER["loss"]}
         known = {*state.done, *state.failed, *state.running}
-        is_papers = {run.partition("-seed")[0] for run in known} <= planned  # else a grid: how many it plans is not here
+        is_papers = {
+            run.partition("-seed")[0] for run in known
+        } <= planned  # else a grid: how many it plans is not here
         missing = sorted(planned - known) if is_papers else []
-        links = [_link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html", "tables")]
-        details = [f"<li>{_link(state.folder / '.failed' / run / 'train.ipynb', run)}: {escape(reason)}</li>"
-                   for run, reason in state.failed.items()]
+        links = [
+            _link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html", "tables")
+        ]
+        details = [
+            f"<li>{_link(state.folder / '.failed' / run / 'train.ipynb', run)}: {escape(reason)}</li>"
+            for run, reason in state.failed.items()
+        ]
         details += [f"<li>{escape(problem)}</li>" for problem in state.problems]
         details += [f"<li>missing: {escape(', '.join(missing))}</li>"] if missing else []
         notebooks = [link for run in state.done if (link := _link(state.folder / run / "train.ipynb", run))]
-        cells = [escape(state.name), f"{len(state.done)} of {total}" if is_papers and len(known) <= total
-                 else len(state.done), len(state.running), len(state.failed),
-                 len(missing), " ".join(filter(None, links))]
+        cells = [
+            escape(state.name),
+            f"{len(state.done)} of {total}" if is_papers and len(known) <= total else len(state.done),
+            len(state.running),
+            len(state.failed),
+            len(missing),
+            " ".join(filter(None, links)),
+        ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-        for title, lines in ((f"{len(notebooks)} executed notebooks", [f"<li>{link}</li>" for link in notebooks]),
-                             ("what failed, what is missing", details)):
+        for title, lines in (
+            (f"{len(notebooks)} executed notebooks", [f"<li>{link}</li>" for link in notebooks]),
+            ("what failed, what is missing", details),
+        ):
             if lines:
-                rows.append(f'<tr><td colspan="6" style="text-align: left"><details><summary>{escape(state.name)}: {title}</summary>'
-                            f"<ul>{''.join(lines)}</ul></details></td></tr>")
-    header = "".join(f'<th scope="col">{name}</th>' for name in
-                     ("study", "runs done", "running", "failed", "missing", "open"))
-    return f"<table><caption>Studies found</caption><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+                rows.append(
+                    f'<tr><td colspan="6" style="text-align: left"><details><summary>{escape(state.name)}: {title}</summary>'
+                    f"<ul>{''.join(lines)}</ul></details></td></tr>"
+                )
+    header = "".join(
+        f'<th scope="col">{name}</th>' for name in ("study", "runs done", "running", "failed", "missing", "open")
+    )
+    return (
+        f"<table><caption>Studies found</caption><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
 
 
 def _link(path: Path, text: str) -> str:

@@ -2,9 +2,9 @@
 // A probability is a byte, 255 P; at threshold t a pixel is positive where its byte is above k = floor(255 t).
 
 const VIEWS = { image: "i", label: "l", probability: "p", mask: "m", errors: "e", contours: "c" };
-const TITLES = { image: "image", label: "label", probability: "probability", mask: "mask", errors: "errors" };
 const ORDERS = { name: "name", first: "IoU, first run", second: "IoU, second run", difference: "difference" };
-const BINS = 20;
+const PAIRED = ["second", "difference"];  // the orders that need two runs
+const OUTLINE = "#e8006f";
 const level = (threshold) => Math.min(255, Math.floor(255 * threshold + 1e-9));
 const number = (value) => value.toLocaleString("en-US");
 
@@ -86,413 +86,681 @@ function pixels(view, picture, run, k, opacity, colours) {
   return data;
 }
 
-// ---- the widget --------------------------------------------------------------------------------------------
+// ---- the state: what the kernel sent, and what is chosen ---------------------------------------------------
 
-function render({ model, el }) {
-  const get = (name) => model.get(name);
-  const set = (name, value) => { model.set(name, value); model.save_changes(); };
-  const cache = new Map();  // row -> pixels from the kernel, of the runs that are shown
-  let runs = [], order = [], zoom = { scale: 1, x: 0, y: 0 }, frame = 0;
+const decoded = (run) => ({ ...run, rgb: rgb(run.colour), iou: floats(run.iou), accuracy: floats(run.accuracy) });
 
-  // Controls.
-  const choice = (name, label, change) => {
-    const select = element("select", { "aria-label": label });
-    select.addEventListener("change", () => change(select.value));
-    return [element("label", {}, name, select), select];
-  };
-  const button = (text, label, action) => {
-    const made = element("button", { type: "button", "aria-label": label, title: label }, text);
-    made.addEventListener("click", action);
-    return made;
-  };
-  const slider = (name, trait) => {
-    const input = element("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": name });
-    const shown = element("output", { "aria-hidden": "true" });
-    input.addEventListener("input", () => { set(trait, Number(input.value)); });
-    return { label: element("label", {}, name, input, shown), input, shown };
-  };
-  const [studyLabel, study] = choice("Study", "study", (value) => set("study", value));
-  const [firstLabel, first] = choice("First run", "first run", (value) => set("first", value));
-  const [secondLabel, second] = choice("Second run", "second run", (value) => set("second", value));
-  const [imageLabel, images] = choice("Image", "image", (value) => set("image", value));
-  const [orderLabel, orders] = choice("Sorted by", "order of the images", (value) => set("order", value));
-  const threshold = slider("Threshold", "threshold");
-  const opacity = slider("Opacity", "opacity");
-  threshold.input.addEventListener("change", () => { sort(); });
-  const boxes = Object.fromEntries(Object.entries(VIEWS).map(([view, key]) => {
-    const box = element("input", { type: "checkbox" });
-    box.addEventListener("change", () => toggle(view));
-    return [view, { box, label: element("label", { title: `key ${key}` }, box, view) }];
-  }));
-  const message = element("p", { className: "message", role: "alert" });
-  const status = element("p", { className: "status", role: "status" });
-  const panels = element("div", { className: "panels" });
-  const key = element("ul", { className: "key", "aria-label": "Legend" });
-  const numbers = element("div", { className: "scroll" });
-  const histogram = element("figure"), curves = element("figure");
-  const help = element("details", { className: "help" }, element("summary", {}, "Keys"), element("p", { innerHTML:
-    "<kbd>←</kbd> <kbd>→</kbd> previous, next image · <kbd>w</kbd> worst · <kbd>b</kbd> best · <kbd>d</kbd> largest "
-    + "disagreement · <kbd>i</kbd> <kbd>l</kbd> <kbd>p</kbd> <kbd>m</kbd> <kbd>e</kbd> <kbd>c</kbd> show or hide image, "
-    + "label, probability, mask, errors, contours · <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> zoom; drag a picture to move, "
-    + "Ctrl and the wheel to zoom" }));
-  const body = element("div", {},
-    element("div", { className: "row" }, button("‹", "previous image", () => step(-1)), imageLabel,
-      button("›", "next image", () => step(1)), orderLabel,
-      button("Worst", "worst image of the first run", () => jump("worst")),
-      button("Median", "median image of the first run", () => jump("median")),
-      button("Best", "best image of the first run", () => jump("best")),
-      button("Largest disagreement", "image of the largest difference in IoU between the runs", () => jump("disagreement"))),
-    element("div", { className: "row" }, threshold.label, opacity.label,
-      element("fieldset", {}, element("legend", {}, "Show"), ...Object.values(boxes).map((item) => item.label)),
-      element("span", { role: "group", "aria-label": "Zoom" }, button("−", "zoom out", () => magnify(1 / 1.5)),
-        button("+", "zoom in", () => magnify(1.5)), button("reset", "reset zoom", () => magnify(0)))),
-    status, panels, key, numbers, element("div", { className: "charts" }, histogram, curves), help);
-  const root = element("section", { className: "iou-inspector", tabIndex: -1, "aria-label": "Inspector of masks",
-    "data-lm-suppress-shortcuts": "true" },
-  element("div", { className: "row" }, studyLabel, firstLabel, secondLabel), message, body);
-  el.append(root);
+// An image is known by its row in the content. The traits of the kernel's model hold what is chosen.
+class State {
+  runs = [];  // one or two; `iou` is by image and level, `accuracy` the mean by level
+  order = [];  // rows as they are sorted
 
-  // Content from the kernel.
-  const options = (select, values, chosen, text = (value) => value) => {
-    select.replaceChildren(...values.map((value) => element("option", { value }, text(value))));
-    select.value = chosen;
-  };
-  const fill = () => {
-    options(study, get("studies"), get("study"));
-    options(first, get("runs"), get("first"));
-    options(second, ["", ...get("partners")], get("second"), (value) => value || "none");
-  };
-  const load = () => {
-    const content = get("content");
-    cache.clear();
-    runs = (content.runs || []).map((run) => ({ ...run, rgb: rgb(run.colour), iou: floats(run.iou),
-      accuracy: floats(run.accuracy) }));
-    if (runs.length === 2 && runs[0].name === runs[1].name) runs.forEach((run) => { run.name = run.id; });
-    for (const name of ["second", "difference"]) {
-      if (runs.length < 2 && get("order") === name) set("order", "name");
+  constructor(model) { this.model = model; }
+
+  get(trait) { return this.model.get(trait); }
+
+  set(trait, value) {
+    this.model.set(trait, value);
+    this.model.save_changes();
+  }
+
+  get ids() { return this.get("content").ids || []; }
+  get row() { return Math.max(0, this.ids.indexOf(this.get("image"))); }
+  get level() { return level(this.get("threshold")); }
+  get paired() { return this.runs.length > 1; }
+
+  shows(view) { return this.get("views").includes(view); }
+
+  readContent() {
+    const runs = this.runs = (this.get("content").runs || []).map(decoded);
+    if (this.paired && runs[0].name === runs[1].name) runs.forEach((run) => { run.name = run.id; });
+    if (!this.paired && PAIRED.includes(this.get("order"))) this.set("order", "name");
+  }
+
+  score(run, row, k = this.level) {
+    return run.iou[256 * row + k];
+  }
+
+  mean(run, k) {
+    const n = run.iou.length / 256;
+    let sum = 0;
+    for (let row = 0; row < n; row++) sum += run.iou[256 * row + k];
+    return sum / n;
+  }
+
+  difference(row, k = this.level) {
+    return this.paired ? this.score(this.runs[0], row, k) - this.score(this.runs[1], row, k) : 0;
+  }
+
+  sorted(value) {  // rows, smallest value first
+    return this.ids.map((_, row) => row).sort((a, b) => value(a) - value(b) || a - b);
+  }
+
+  sort() {
+    const { runs, level: k } = this;
+    this.order = this.sorted({ name: (row) => row, first: (row) => this.score(runs[0], row, k),
+      second: (row) => this.score(runs[runs.length - 1], row, k),
+      difference: (row) => this.difference(row, k) }[this.get("order")]);
+  }
+
+  select(row) { this.set("image", this.ids[row]); }
+
+  step(by) {
+    const { order } = this, place = order.indexOf(this.row);
+    this.select(order[Math.min(order.length - 1, Math.max(0, place + by))]);
+  }
+
+  jump(what) {
+    const k = this.level, rows = this.sorted((row) => this.score(this.runs[0], row, k));
+    this.select(rows[{ worst: 0, median: Math.floor((rows.length - 1) / 2), best: rows.length - 1 }[what]]);
+  }
+
+  jumpToDisagreement() {
+    const k = this.level, size = (row) => Math.abs(this.difference(row, k));
+    this.select(this.ids.map((_, row) => row).reduce((a, b) => size(b) > size(a) ? b : a));
+  }
+
+  toggle(view) {
+    this.set("views", Object.keys(VIEWS).filter((name) => this.shows(name) !== (name === view)));
+  }
+}
+
+// ---- the pixels of the images, which the kernel sends when asked -------------------------------------------
+
+class Pictures {
+  received = new Map();  // row -> picture of the runs that are shown; null while it is on its way
+
+  constructor(state) { this.state = state; }
+
+  get shown() { return this.received.get(this.state.row); }
+
+  forget() { this.received.clear(); }
+
+  ask() {  // for this image now, for its neighbours in the order next
+    const { row, order, model } = this.state, place = order.indexOf(row);
+    for (const wanted of [row, order[place + 1], order[place - 1]]) {
+      if (wanted === undefined || this.received.has(wanted)) continue;
+      this.received.set(wanted, null);
+      model.send({ row: wanted });
     }
-    options(orders, Object.keys(ORDERS).filter((name) => runs.length > 1 || !["second", "difference"].includes(name)),
-      get("order"), (name) => ORDERS[name]);
-    body.hidden = !runs.length;
-    fill();
-    sort();
-    build();
-    want();
-  };
-  const ids = () => get("content").ids || [];
-  const row = () => Math.max(0, ids().indexOf(get("image")));
-  const score = (run, at, k = level(get("threshold"))) => run.iou[256 * at + k];
-  const difference = (at) => runs.length > 1 ? score(runs[0], at) - score(runs[1], at) : 0;
-  const sort = () => {
-    if (!runs.length) return;
-    const by = { name: (at) => at, first: (at) => score(runs[0], at), difference,
-      second: (at) => score(runs[runs.length - 1], at) }[get("order")];
-    order = ids().map((_, at) => at).sort((a, b) => by(a) - by(b) || a - b);
-    const text = (id) => {
-      const at = ids().indexOf(id), shown = runs.map((run) => score(run, at).toFixed(3)).join(" / ");
-      return `${id}  ${shown}`;
-    };
-    options(images, order.map((at) => ids()[at]), get("image"), text);
-  };
-  const want = () => {  // this image now, its neighbours in the order next
-    const place = order.indexOf(row());
-    for (const at of [row(), order[place + 1], order[place - 1]]) {
-      if (at !== undefined && !cache.has(at)) { cache.set(at, null); model.send({ row: at }); }
-    }
-    update();
-  };
-  model.on("msg:custom", (content, buffers) => {
-    const shown = runs.map((run) => run.id);
-    if (String(content.runs) !== String(shown)) return;  // of runs chosen before
+  }
+
+  take(content, buffers) {  // an answer of the kernel; says whether it is the image that is shown
+    const { runs } = this.state;
+    if (String(content.runs) !== String(runs.map((run) => run.id))) return false;  // of runs chosen before
     const [image, label, ...probabilities] = buffers.map(bytes);
-    const size = get("content").size;
+    const size = this.state.get("content").size;
     const grey = label.map((_, i) => (image[3 * i] + image[3 * i + 1] + image[3 * i + 2]) / 3);
-    cache.set(content.row, { size, image, label, grey, outline: outline(size, (i) => label[i]),
+    this.received.set(content.row, { size, image, label, grey, outline: outline(size, (i) => label[i]),
       runs: probabilities.map((probability, i) => ({ probability, colour: runs[i].rgb })) });
-    if (content.row === row()) update();
-  });
+    return content.row === this.state.row;
+  }
+}
 
-  // Actions.
-  const select = (at) => { set("image", ids()[at]); };
-  const step = (by) => {
-    const place = order.indexOf(row());
-    select(order[Math.min(order.length - 1, Math.max(0, place + by))]);
-  };
-  const jump = (what) => {
-    const all = ids().map((_, at) => at);
-    const sorted = all.slice().sort((a, b) => score(runs[0], a) - score(runs[0], b) || a - b);
-    if (what === "disagreement") select(all.reduce((a, b) => Math.abs(difference(b)) > Math.abs(difference(a)) ? b : a));
-    else select(sorted[{ worst: 0, median: Math.floor((sorted.length - 1) / 2), best: sorted.length - 1 }[what]]);
-  };
-  const toggle = (view) => {
-    const shown = get("views");
-    set("views", Object.keys(VIEWS).filter((name) => shown.includes(name) !== (name === view)));
-  };
-  const magnify = (factor, x = 0.5, y = 0.5) => {
-    const scale = factor ? Math.min(16, Math.max(1, zoom.scale * factor)) : 1;
-    move(zoom.x + x * (1 / zoom.scale - 1 / scale), zoom.y + y * (1 / zoom.scale - 1 / scale), scale);
-  };
-  const move = (x, y, scale = zoom.scale) => {
+// ---- zoom: the part that is seen, the same of all pictures -------------------------------------------------
+
+class Zoom {
+  scale = 1;
+  x = 0;  // left and upper edge, in sides of a picture
+  y = 0;
+
+  constructor(changed) { this.changed = changed; }
+
+  magnify(factor, x = 0.5, y = 0.5) {  // about a point of what is seen; 0 shows all again
+    const scale = factor ? Math.min(16, Math.max(1, this.scale * factor)) : 1;
+    const shift = 1 / this.scale - 1 / scale;
+    this.move(this.x + x * shift, this.y + y * shift, scale);
+  }
+
+  move(x, y, scale = this.scale) {
     const most = 1 - 1 / scale;
-    zoom = { scale, x: Math.min(most, Math.max(0, x)), y: Math.min(most, Math.max(0, y)) };
-    update();
-  };
-  root.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = event.target.matches("select, input[type=range]");
-    const view = Object.keys(VIEWS).find((name) => VIEWS[name] === event.key);
-    const action = event.target.closest(".bin") && event.key.startsWith("Arrow") ? null
-      : !typing && event.key === "ArrowLeft" ? () => step(-1) : !typing && event.key === "ArrowRight" ? () => step(1)
-        : event.target.matches("select") ? null : view ? () => toggle(view)
-          : { w: () => jump("worst"), b: () => jump("best"), d: () => runs.length > 1 && jump("disagreement"),
-            "+": () => magnify(1.5), "=": () => magnify(1.5), "-": () => magnify(1 / 1.5), 0: () => magnify(0) }[event.key];
-    if (action) { event.preventDefault(); event.stopPropagation(); action(); }
-  });
+    this.scale = scale;
+    this.x = Math.min(most, Math.max(0, x));
+    this.y = Math.min(most, Math.max(0, y));
+    this.changed();
+  }
+}
 
-  // Pictures.
-  let tiles = [];
-  const tile = (view, index) => {
-    const canvas = element("canvas", { role: "img" });
-    const caption = element("figcaption");
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      canvas.classList.add("dragged");
-      root.focus({ preventScroll: true });
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!event.buttons) return;
-      const width = canvas.clientWidth * zoom.scale;
-      move(zoom.x - event.movementX / width, zoom.y - event.movementY / width);
-    });
-    canvas.addEventListener("pointerup", () => canvas.classList.remove("dragged"));
-    canvas.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && !event.metaKey) return;
-      event.preventDefault();
-      magnify(event.deltaY < 0 ? 1.25 : 0.8, event.offsetX / canvas.clientWidth, event.offsetY / canvas.clientHeight);
-    }, { passive: false });
-    return { view, index, canvas, caption, figure: element("figure", {}, caption, canvas), source: document.createElement("canvas") };
-  };
-  const build = () => {  // columns: image and label, probability, mask, errors; a line for each run
-    const shown = get("views");
-    const columns = [["image", "label"].filter((view) => shown.includes(view)),
-      ...["probability", "mask", "errors"].filter((view) => shown.includes(view)).map((view) => [view])];
-    const lines = runs.length;
-    tiles = [];
-    panels.replaceChildren();
-    let column = 0;
-    for (const views of columns) {
-      if (!views.length) continue;
-      const cells = views[0] === "image" || views[0] === "label" ? views.map((view) => [view, 0])
-        : runs.map((_, index) => [views[0], index]);
-      cells.forEach(([view, index], place) => {
-        const made = tile(view, index);
-        made.figure.style.gridColumn = lines === 1 ? ++column : column + 1;
-        made.figure.style.gridRow = lines === 1 ? 1 : place + 1;
-        tiles.push(made);
-        panels.append(made.figure);
-      });
-      if (lines > 1) column++;
+// ---- controls ----------------------------------------------------------------------------------------------
+
+function button(text, label, action) {
+  const made = element("button", { type: "button", "aria-label": label, title: label }, text);
+  made.addEventListener("click", action);
+  return made;
+}
+
+function choice(name, label, change) {
+  const select = element("select", { "aria-label": label });
+  select.addEventListener("change", () => change(select.value));
+  return { select, label: element("label", {}, name, select) };
+}
+
+function slider(name, change) {
+  const input = element("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": name });
+  const shown = element("output", { "aria-hidden": "true" });
+  input.addEventListener("input", () => change(Number(input.value)));
+  return { input, shown, label: element("label", {}, name, input, shown) };
+}
+
+function checkbox(name, title, change) {
+  const box = element("input", { type: "checkbox" });
+  box.addEventListener("change", change);
+  return { box, label: element("label", { title }, box, name) };
+}
+
+function offer({ select }, values, chosen, text = (value) => value) {
+  select.replaceChildren(...values.map((value, place) => element("option", { value }, text(value, place))));
+  select.value = chosen;
+}
+
+// The controls that show a trait of the model and set it.
+class Controls {
+  constructor(state) {
+    this.state = state;
+    const choose = (name, label, trait) => choice(name, label, (value) => state.set(trait, value));
+    const slide = (name, trait) => slider(name, (value) => state.set(trait, value));
+    this.study = choose("Study", "study", "study");
+    this.first = choose("First run", "first run", "first");
+    this.second = choose("Second run", "second run", "second");
+    this.image = choose("Image", "image", "image");
+    this.order = choose("Sorted by", "order of the images", "order");
+    this.threshold = slide("Threshold", "threshold");
+    this.opacity = slide("Opacity", "opacity");
+    this.views = Object.fromEntries(Object.entries(VIEWS).map(([view, key]) =>
+      [view, checkbox(view, `key ${key}`, () => state.toggle(view))]));
+  }
+
+  offerRuns() {
+    const { state } = this;
+    offer(this.study, state.get("studies"), state.get("study"));
+    offer(this.first, state.get("runs"), state.get("first"));
+    offer(this.second, ["", ...state.get("partners")], state.get("second"), (value) => value || "none");
+  }
+
+  offerOrders() {
+    const names = Object.keys(ORDERS).filter((name) => this.state.paired || !PAIRED.includes(name));
+    offer(this.order, names, this.state.get("order"), (name) => ORDERS[name]);
+  }
+
+  offerImages() {
+    const { state } = this, { ids, order, level: k } = state;
+    const scores = (row) => state.runs.map((run) => state.score(run, row, k).toFixed(3)).join(" / ");
+    offer(this.image, order.map((row) => ids[row]), state.get("image"),
+      (id, place) => `${id}  ${scores(order[place])}`);
+  }
+
+  showOrder() {
+    this.order.select.value = this.state.get("order");
+  }
+
+  showViews() {
+    for (const [view, { box }] of Object.entries(this.views)) box.checked = this.state.shows(view);
+  }
+
+  showValues() {
+    this.image.select.value = this.state.get("image");
+    for (const trait of ["threshold", "opacity"]) {
+      const value = this.state.get(trait);
+      this[trait].input.value = value;
+      this[trait].shown.textContent = value.toFixed(2);
     }
-    panels.style.gridTemplateColumns = `repeat(${Math.max(column, 1)}, minmax(0, ${lines === 1 ? 300 : 360}px))`;
-    const { errors } = get("content");
-    key.replaceChildren();
-    if (errors && shown.includes("errors")) {
-      for (const [name, colour] of Object.entries(errors)) {
-        key.append(element("li", { style: `--swatch: ${colour}` }, name));
-      }
+  }
+}
+
+// ---- panels: one picture for each view and run -------------------------------------------------------------
+
+// Columns of { view, index of the run }: image and label, probability, mask, errors, a line for each run. Of a run
+// alone, each picture is a column.
+function columns(state) {
+  const runs = state.runs.length;
+  const content = ["image", "label"].filter((view) => state.shows(view)).map((view) => ({ view, index: 0 }));
+  const results = ["probability", "mask", "errors"].filter((view) => state.shows(view))
+    .map((view) => state.runs.map((_, index) => ({ view, index })));
+  const all = [content, ...results].filter((cells) => cells.length);
+  return runs === 1 ? all.flat().map((cell) => [cell]) : all;
+}
+
+// The caption of a picture and its description for a screen reader.
+function describe({ view, index }, state, results) {
+  const name = state.paired ? `, ${state.runs[index].name}` : "";
+  const { tp, fp, fn } = results[index];
+  switch (view) {
+    case "image": return ["image", `Photograph or drawing ${state.get("image")}`];
+    case "label": return ["label", `Label: ${number(tp + fn)} positive pixels`];
+    case "probability": return [`probability${name}`, `Predicted probability${name}, black 0 to white 1`];
+    case "mask": return [`mask${name}`, `Predicted mask${name}: ${number(tp + fp)} positive pixels`];
+    default: return [`errors${name}`, `Errors${name}: ${number(tp)} true positive, ${number(fp)} false positive, `
+      + `${number(fn)} false negative pixels`];
+  }
+}
+
+function legend(state) {
+  const item = (colour, name, properties) => element("li", { ...properties, style: `--swatch: ${colour}` }, name);
+  const { errors } = state.get("content"), items = [];
+  if (errors && state.shows("errors")) {
+    for (const [name, colour] of Object.entries(errors)) items.push(item(colour, name));
+  }
+  if (state.shows("mask")) items.push(...state.runs.map((run) => item(run.colour, `mask, ${run.name}`)));
+  if (state.shows("contours")) items.push(item(OUTLINE, "outline of the label", { className: "line" }));
+  return items;
+}
+
+// The mouse on a picture: dragging moves, Ctrl and the wheel zoom.
+function followMouse(canvas, zoom) {
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    canvas.classList.add("dragged");
+    canvas.closest(".iou-inspector").focus({ preventScroll: true });
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!event.buttons) return;
+    const width = canvas.clientWidth * zoom.scale;
+    zoom.move(zoom.x - event.movementX / width, zoom.y - event.movementY / width);
+  });
+  canvas.addEventListener("pointerup", () => canvas.classList.remove("dragged"));
+  canvas.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return;
+    event.preventDefault();
+    zoom.magnify(event.deltaY < 0 ? 1.25 : 0.8,
+      event.offsetX / canvas.clientWidth, event.offsetY / canvas.clientHeight);
+  }, { passive: false });
+}
+
+class Panels {
+  grid = element("div", { className: "panels" });
+  key = element("ul", { className: "key", "aria-label": "Legend" });
+  tiles = [];
+
+  constructor(state, zoom) {
+    this.state = state;
+    this.zoom = zoom;
+  }
+
+  build() {
+    const all = columns(this.state), width = this.state.runs.length === 1 ? 300 : 360;
+    this.tiles = all.flatMap((cells, column) =>
+      cells.map((cell, line) => this.tile(cell, column + 1, line + 1)));
+    this.grid.replaceChildren(...this.tiles.map((tile) => tile.figure));
+    this.grid.style.gridTemplateColumns = `repeat(${Math.max(all.length, 1)}, minmax(0, ${width}px))`;
+    this.key.replaceChildren(...legend(this.state));
+  }
+
+  tile({ view, index }, column, line) {
+    const canvas = element("canvas", { role: "img" }), caption = element("figcaption");
+    const figure = element("figure", {}, caption, canvas);
+    figure.style.gridColumn = column;
+    figure.style.gridRow = line;
+    followMouse(canvas, this.zoom);
+    return { view, index, canvas, caption, figure, source: document.createElement("canvas") };
+  }
+
+  draw(picture, results, k) {
+    for (const tile of this.tiles) {
+      this.drawTile(tile, picture, k);
+      const [caption, text] = describe(tile, this.state, results);
+      tile.caption.textContent = caption;
+      tile.canvas.setAttribute("aria-label", text);
     }
-    for (const run of runs) {
-      if (shown.includes("mask")) key.append(element("li", { style: `--swatch: ${run.colour}` }, `mask, ${run.name}`));
-    }
-    if (shown.includes("contours")) key.append(element("li", { className: "line", style: "--swatch: #e8006f" }, "outline of the label"));
-    for (const [view, { box }] of Object.entries(boxes)) box.checked = shown.includes(view);
-  };
-  const describe = ({ view, index }, results) => {
-    const name = runs.length > 1 ? `, ${runs[index].name}` : "";
-    const result = results && results[index];
-    if (view === "image") return ["image", `Photograph or drawing ${get("image")}`];
-    if (view === "label") return ["label", results ? `Label: ${number(result.tp + result.fn)} positive pixels` : "Label"];
-    if (view === "probability") return [`probability${name}`, `Predicted probability${name}, black 0 to white 1`];
-    const positive = result ? number(result.tp + result.fp) : "";
-    if (view === "mask") return [`mask${name}`, `Predicted mask${name}: ${positive} positive pixels`];
-    return [`errors${name}`, result ? `Errors${name}: ${number(result.tp)} true positive, ${number(result.fp)} false `
-      + `positive, ${number(result.fn)} false negative pixels` : "Errors"];
-  };
-  const draw = (item, picture, k) => {
-    const { canvas, source, view } = item, { size } = picture;
-    const factor = Math.max(1, Math.round(448 / size)), contours = get("views").includes("contours");
-    const moving = ["mask", "errors"].includes(view), seen = JSON.stringify([zoom, contours]);
-    if (!moving && item.drawn === picture && item.seen === seen) return;
-    item.seen = seen;
-    if (moving || item.drawn !== picture) {
-      source.width = source.height = size;
-      const colours = Object.values(get("content").errors).map(rgb);
-      source.getContext("2d").putImageData(
-        pixels(view, picture, picture.runs[item.index], k, get("opacity"), colours), 0, 0);
-      item.drawn = picture;
-    }
+  }
+
+  drawTile(tile, picture, k) {  // unless it is as it was
+    const { scale, x, y } = this.zoom, contours = this.state.shows("contours");
+    const stale = tile.picture !== picture || ["mask", "errors"].includes(tile.view);  // these move with the sliders
+    const seen = String([scale, x, y, contours]);
+    if (!stale && tile.seen === seen) return;
+    if (stale) this.fillSource(tile, picture, k);
+    tile.picture = picture;
+    tile.seen = seen;
+    this.magnified(tile, picture, contours && tile.view !== "label");
+  }
+
+  fillSource({ source, view, index }, picture, k) {  // a pixel for each of the image
+    const colours = Object.values(this.state.get("content").errors).map(rgb);
+    source.width = source.height = picture.size;
+    source.getContext("2d").putImageData(
+      pixels(view, picture, picture.runs[index], k, this.state.get("opacity"), colours), 0, 0);
+  }
+
+  magnified({ canvas, source }, { size, outline }, outlined) {
+    const { zoom } = this, factor = Math.max(1, Math.round(448 / size)), scale = factor * zoom.scale;
     if (canvas.width !== size * factor) canvas.width = canvas.height = size * factor;
     const context = canvas.getContext("2d");
-    const scale = factor * zoom.scale;
     context.setTransform(scale, 0, 0, scale, -zoom.x * size * scale, -zoom.y * size * scale);
     context.imageSmoothingEnabled = false;
     context.drawImage(source, 0, 0);
-    if (contours && view !== "label") {
-      context.lineWidth = 2 / scale * Math.max(1, factor / 2);
-      context.strokeStyle = "#e8006f";
-      context.stroke(picture.outline);
-    }
-  };
+    if (!outlined) return;
+    context.lineWidth = 2 / scale * Math.max(1, factor / 2);
+    context.strokeStyle = OUTLINE;
+    context.stroke(outline);
+  }
+}
 
-  // Numbers and charts.
-  const tabulate = (results, k) => {
-    const heads = ["at this threshold", "IoU", "accuracy", "true pos.", "false pos.", "false neg.", "true neg.",
-      "mean IoU", "mean accuracy"];
-    const lines = runs.map((run, index) => {
-      const result = results ? results[index] : { iou: score(run, row(), k) };
-      const cells = [result.iou.toFixed(4), results ? result.accuracy.toFixed(4) : "",
-        ...["tp", "fp", "fn", "tn"].map((name) => results ? number(result[name]) : ""),
-        mean(run, k).toFixed(4), run.accuracy[k].toFixed(4)];
-      return element("tr", {}, element("th", { scope: "row", title: run.id }, run.name),
-        ...cells.map((cell) => element("td", {}, cell)));
-    });
-    numbers.replaceChildren(element("table", { "aria-label": "Scores of this image and means of the runs at this threshold" },
-      element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
-      element("tbody", {}, ...lines)));
-  };
-  const mean = (run, k) => {
-    const n = run.iou.length / 256;
-    let sum = 0;
-    for (let at = 0; at < n; at++) sum += run.iou[256 * at + k];
-    return sum / n;
-  };
-  const W = 420, H = 190, LEFT = 34, BOTTOM = 30, TOP = 18;
-  const frameOf = (xLabel, yLabel, xTicks, yTicks, x, y) => {
-    const svg = drawing("svg", { viewBox: `0 0 ${W} ${H}` });
-    svg.append(drawing("path", { class: "axis", fill: "none", d: `M${LEFT},${TOP}V${H - BOTTOM}H${W}` }));
-    for (const tick of xTicks) {
-      svg.append(drawing("text", { x: x(tick), y: H - BOTTOM + 13, "text-anchor": "middle" }, tick.toFixed(1)));
-    }
-    for (const tick of yTicks) svg.append(drawing("text", { x: LEFT - 4, y: y(tick) + 4, "text-anchor": "end" }, `${+tick.toFixed(1)}`));
-    svg.append(drawing("text", { x: W, y: H - 4, "text-anchor": "end" }, xLabel),
-      drawing("text", { x: 0, y: 10 }, yLabel));
-    return svg;
-  };
-  const scaleX = (low) => (value) => LEFT + (W - LEFT - 12) * (value - low) / (1 - low);
-  let bin = 0;
-  const drawHistogram = (k) => {
-    const n = ids().length, focused = histogram.contains(document.activeElement);
-    const x = scaleX(0);
-    const groups = Array.from({ length: BINS }, () => runs.map(() => []));
-    runs.forEach((run, index) => {
-      for (let at = 0; at < n; at++) groups[Math.min(BINS - 1, Math.floor(BINS * score(run, at, k)))][index].push(at);
-    });
-    const most = Math.max(...groups.flat().map((group) => group.length));
-    const y = (count) => H - BOTTOM - (H - BOTTOM - TOP) * count / most;
-    const svg = frameOf("IoU of an image", "images", [0, 0.2, 0.4, 0.6, 0.8, 1], [0, most], x, y);
+// ---- numbers: the status line and the table ----------------------------------------------------------------
+
+function statusLine(state, k) {
+  const { runs, row, order } = state, difference = state.difference(row, k);
+  const values = runs.map((run) => `${state.score(run, row, k).toFixed(3)} after ${run.name}`).join(", ");
+  return `${state.get("image")}, ${order.indexOf(row) + 1} of ${order.length}: IoU ${values}`
+    + (state.paired ? `, difference ${difference >= 0 ? "+" : "−"}${Math.abs(difference).toFixed(3)}` : "")
+    + ` at threshold ${state.get("threshold").toFixed(2)}`;
+}
+
+const HEADS = ["at this threshold", "IoU", "accuracy", "true pos.", "false pos.", "false neg.", "true neg.", "mean IoU",
+  "mean accuracy"];
+
+function table(state, results, k) {
+  return element("table", { "aria-label": "Scores of this image and means of the runs at this threshold" },
+    element("thead", {}, element("tr", {}, ...HEADS.map((head) => element("th", { scope: "col" }, head)))),
+    element("tbody", {}, ...state.runs.map((run, index) => tableLine(state, run, results && results[index], k))));
+}
+
+function tableLine(state, run, result, k) {  // no result as long as the pixels are on their way
+  const ofImage = result
+    ? [result.iou.toFixed(4), result.accuracy.toFixed(4),
+      ...["tp", "fp", "fn", "tn"].map((name) => number(result[name]))]
+    : [state.score(run, state.row, k).toFixed(4), "", "", "", "", ""];
+  const cells = [...ofImage, state.mean(run, k).toFixed(4), run.accuracy[k].toFixed(4)];
+  return element("tr", {}, element("th", { scope: "row", title: run.id }, run.name),
+    ...cells.map((cell) => element("td", {}, cell)));
+}
+
+// ---- charts ------------------------------------------------------------------------------------------------
+
+const W = 420, H = 190, LEFT = 34, BOTTOM = 30, TOP = 18, FLOOR = H - BOTTOM;
+const chartX = (value) => LEFT + (W - LEFT - 12) * value;
+const chartY = (most) => (value) => FLOOR - (FLOOR - TOP) * value / most;
+
+// An empty chart, from 0 to 1 along x.
+function chart(xLabel, yLabel, yTicks, y) {
+  const text = (left, top, anchor, words) => drawing("text", { x: left, y: top, "text-anchor": anchor }, words);
+  return drawing("svg", { viewBox: `0 0 ${W} ${H}` },
+    drawing("path", { class: "axis", fill: "none", d: `M${LEFT},${TOP}V${FLOOR}H${W}` }),
+    ...[0, 0.2, 0.4, 0.6, 0.8, 1].map((tick) => text(chartX(tick), FLOOR + 13, "middle", tick.toFixed(1))),
+    ...yTicks.map((tick) => text(LEFT - 4, y(tick) + 4, "end", `${+tick.toFixed(1)}`)),
+    text(W, H - 4, "end", xLabel), drawing("text", { x: 0, y: 10 }, yLabel));
+}
+
+// How many images of each run have which IoU; a bar selects its images.
+const BINS = 20;
+
+class Histogram {
+  figure = element("figure");
+  groups = [];  // by bin and run: the rows of its images
+  filled = [];  // the bins that have any
+  bin = 0;  // the one that the Tab key reaches
+
+  constructor(state) { this.state = state; }
+
+  draw(k) {
+    const focused = this.figure.contains(document.activeElement);
+    this.group(k);
+    const most = Math.max(...this.groups.flat().map((rows) => rows.length)), y = chartY(most);
+    const svg = chart("IoU of an image", "images", [0, most], y);
     svg.setAttribute("role", "group");
     svg.setAttribute("aria-label", "Histogram of the IoU of each image; each bar selects an image");
-    const filled = groups.map((group, at) => group.some((members) => members.length) ? at : -1).filter((at) => at >= 0);
-    if (!filled.includes(bin)) bin = filled[0];
-    for (const at of filled) {
-      const width = (x(1) - x(0)) / BINS, left = x(at / BINS);
-      const label = `IoU ${(at / BINS).toFixed(2)} to ${((at + 1) / BINS).toFixed(2)}: `
-        + runs.map((run, index) => `${groups[at][index].length} images, ${run.name}`).join("; ");
-      const bar = drawing("g", { class: "bin", role: "button", tabindex: at === bin ? 0 : -1, "aria-label": label, "data-bin": at });
-      groups[at].forEach((members, index) => bar.append(drawing("rect", { x: left + 1 + index * (width - 2) / runs.length,
-        y: y(members.length), width: (width - 2) / runs.length, height: H - BOTTOM - y(members.length), fill: runs[index].colour })));
-      bar.append(drawing("title", {}, label),
-        drawing("rect", { class: "hit", x: left, y: TOP, width, height: H - BOTTOM - TOP }));
-      const choose = () => {  // the next of the bin's images, in the order of the list
-        bin = at;
-        const members = order.filter((member) => groups[at].some((group) => group.includes(member)));
-        select(members[(members.indexOf(row()) + 1) % members.length]);
-      };
-      bar.addEventListener("click", choose);
-      bar.addEventListener("keydown", (event) => {
-        const next = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (event.key === "Enter" || event.key === " ") choose();
-        else if (next) {
-          bin = filled[Math.min(filled.length - 1, Math.max(0, filled.indexOf(at) + next))];
-          svg.querySelectorAll(".bin").forEach((other) => other.setAttribute("tabindex", +other.dataset.bin === bin ? 0 : -1));
-          svg.querySelector(`[data-bin="${bin}"]`).focus();
-        } else return;
-        event.preventDefault();
-        event.stopPropagation();
-      });
-      svg.append(bar);
-    }
-    runs.forEach((run) => {
-      const at = x(score(run, row(), k));
-      svg.append(drawing("path", { d: `M${at - 5},${TOP - 8}h10l-5,8z`, fill: run.colour, "aria-hidden": "true" }));
-    });
-    histogram.replaceChildren(svg, element("figcaption", {}, "All test images at this threshold; the triangle is this image. Click a bar to see its images."));
-    if (focused) svg.querySelector(`[data-bin="${bin}"]`).focus({ preventScroll: true });
-  };
-  const drawCurves = (k) => {
-    const x = scaleX(0), y = (value) => H - BOTTOM - (H - BOTTOM - TOP) * value;
-    const svg = frameOf("threshold", "IoU", [0, 0.2, 0.4, 0.6, 0.8, 1], [0, 0.5, 1], x, y);
-    const line = (value) => Array.from({ length: 255 }, (_, at) => `${at ? "L" : "M"}${x(at / 255).toFixed(1)},${y(value(at)).toFixed(1)}`).join("");
-    const texts = [];
-    svg.append(drawing("path", { d: `M${x(get("threshold"))},${TOP}V${H - BOTTOM}`, class: "axis", "stroke-dasharray": "3 3" }));
-    for (const run of runs) {
-      run.means ??= Float32Array.from({ length: 256 }, (_, at) => mean(run, at));
-      run.meansLine ??= line((at) => run.means[at]);
-      svg.append(drawing("path", { d: run.meansLine, fill: "none", stroke: run.colour, "stroke-dasharray": "4 3" }),
-        drawing("path", { d: line((at) => score(run, row(), at)), fill: "none", stroke: run.colour, "stroke-width": 2 }),
-        drawing("circle", { cx: x(get("threshold")), cy: y(score(run, row(), k)), r: 4, fill: run.colour }));
-      let best = 0;
-      run.means.forEach((value, at) => { if (value > run.means[best]) best = at; });
-      texts.push(`${run.name}: this image ${score(run, row(), k).toFixed(3)}, mean ${run.means[k].toFixed(3)}, `
-        + `largest mean ${run.means[best].toFixed(3)} at threshold ${(best / 255).toFixed(2)}`);
-    }
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `IoU over the threshold. ${texts.join(". ")}`);
-    curves.replaceChildren(svg, element("figcaption", {}, `Line: this image; dashes: mean of all. ${texts.join(". ")}.`));
-  };
+    svg.append(...this.filled.map((bin) => this.bar(bin, y)), ...this.state.runs.map((run) => this.mark(run, k)));
+    this.figure.replaceChildren(svg, element("figcaption", {},
+      "All test images at this threshold; the triangle is this image. Click a bar to see its images."));
+    if (focused) this.focus({ preventScroll: true });
+  }
 
-  const update = () => {
-    cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(() => {
-      if (!runs.length) return;
-      const k = level(get("threshold")), picture = cache.get(row());
-      const results = picture && picture.runs.map((run) => counts(picture.label, run.probability, k));
-      if (picture) {
-        for (const item of tiles) {
-          draw(item, picture, k);
-          const [caption, text] = describe(item, results);
-          item.caption.textContent = caption;
-          item.canvas.setAttribute("aria-label", text);
-        }
+  group(k) {
+    const { state } = this, n = state.ids.length;
+    this.groups = Array.from({ length: BINS }, () => state.runs.map(() => []));
+    state.runs.forEach((run, index) => {
+      for (let row = 0; row < n; row++) {
+        this.groups[Math.min(BINS - 1, Math.floor(BINS * state.score(run, row, k)))][index].push(row);
       }
-      images.value = get("image");
-      for (const [control, trait] of [[threshold, "threshold"], [opacity, "opacity"]]) {
-        control.input.value = get(trait);
-        control.shown.textContent = get(trait).toFixed(2);
-      }
-      const values = runs.map((run) => `${score(run, row(), k).toFixed(3)} after ${run.name}`).join(", ");
-      status.textContent = `${get("image")}, ${order.indexOf(row()) + 1} of ${order.length}: IoU ${values}`
-        + (runs.length > 1 ? `, difference ${difference(row()) >= 0 ? "+" : "−"}${Math.abs(difference(row())).toFixed(3)}` : "")
-        + ` at threshold ${get("threshold").toFixed(2)}`;
-      tabulate(results, k);
-      drawHistogram(k);
-      drawCurves(k);
-      root.dataset.painted = JSON.stringify([get("image"), k]);
     });
-  };
+    this.filled = [...this.groups.keys()].filter((bin) => this.groups[bin].some((rows) => rows.length));
+    if (!this.filled.includes(this.bin)) this.bin = this.filled[0];
+  }
 
-  const say = () => { message.textContent = get("message"); message.hidden = !get("message"); };
-  model.on("change:content", load);
-  for (const name of ["studies", "study", "runs", "partners", "first", "second"]) model.on(`change:${name}`, fill);
-  model.on("change:message", say);
-  model.on("change:image", want);
-  model.on("change:threshold", update);
-  model.on("change:opacity", update);
-  model.on("change:order", () => { orders.value = get("order"); sort(); update(); });
-  model.on("change:views", () => { build(); update(); });
-  say();
-  load();
-  return () => cancelAnimationFrame(frame);
+  bar(bin, y) {
+    const { runs } = this.state, left = chartX(bin / BINS), whole = (chartX(1) - chartX(0)) / BINS;
+    const groups = this.groups[bin], width = (whole - 2) / runs.length;
+    const label = `IoU ${(bin / BINS).toFixed(2)} to ${((bin + 1) / BINS).toFixed(2)}: `
+      + runs.map((run, index) => `${groups[index].length} images, ${run.name}`).join("; ");
+    const bar = drawing("g", { class: "bin", role: "button", tabindex: bin === this.bin ? 0 : -1, "aria-label": label,
+      "data-bin": bin });
+    bar.append(...groups.map(({ length }, index) => drawing("rect", { x: left + 1 + index * width, y: y(length), width,
+      height: FLOOR - y(length), fill: runs[index].colour })));
+    bar.append(drawing("title", {}, label),
+      drawing("rect", { class: "hit", x: left, y: TOP, width: whole, height: FLOOR - TOP }));
+    bar.addEventListener("click", () => this.choose(bin));
+    bar.addEventListener("keydown", (event) => this.press(event, bin));
+    return bar;
+  }
+
+  mark(run, k) {  // a triangle above the shown image's IoU
+    const x = chartX(this.state.score(run, this.state.row, k));
+    return drawing("path", { d: `M${x - 5},${TOP - 8}h10l-5,8z`, fill: run.colour, "aria-hidden": "true" });
+  }
+
+  choose(bin) {  // the next of the bin's images, in the order of the list
+    const { state } = this, rows = new Set(this.groups[bin].flat());
+    const members = state.order.filter((row) => rows.has(row));
+    this.bin = bin;
+    state.select(members[(members.indexOf(state.row) + 1) % members.length]);
+  }
+
+  press(event, bin) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === "Enter" || event.key === " ") this.choose(bin);
+    else if (by) this.walk(bin, by);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  walk(bin, by) {
+    const place = this.filled.indexOf(bin) + by;
+    this.bin = this.filled[Math.min(this.filled.length - 1, Math.max(0, place))];
+    for (const bar of this.figure.querySelectorAll(".bin")) {
+      bar.setAttribute("tabindex", +bar.dataset.bin === this.bin ? 0 : -1);
+    }
+    this.focus();
+  }
+
+  focus(how) { this.figure.querySelector(`[data-bin="${this.bin}"]`).focus(how); }
+}
+
+// IoU over the threshold, of this image and the mean of all.
+function curveChart(state, k) {
+  const y = chartY(1), x = chartX(state.get("threshold"));
+  const svg = chart("threshold", "IoU", [0, 0.5, 1], y);
+  const texts = state.runs.map((run) => curveText(state, run, k)).join(". ");
+  svg.append(drawing("path", { d: `M${x},${TOP}V${FLOOR}`, class: "axis", "stroke-dasharray": "3 3" }),
+    ...state.runs.flatMap((run) => curvesOfRun(state, run, x, y, k)));
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `IoU over the threshold. ${texts}`);
+  return [svg, element("figcaption", {}, `Line: this image; dashes: mean of all. ${texts}.`)];
+}
+
+const line = (value, y) => Array.from({ length: 255 }, (_, k) =>
+  `${k ? "L" : "M"}${chartX(k / 255).toFixed(1)},${y(value(k)).toFixed(1)}`).join("");
+
+function means(state, run) {  // kept with the run
+  return run.means ??= Float32Array.from({ length: 256 }, (_, k) => state.mean(run, k));
+}
+
+function curvesOfRun(state, run, x, y, k) {
+  const { row } = state, { colour } = run, all = means(state, run);
+  run.meansLine ??= line((k) => all[k], y);
+  return [drawing("path", { d: run.meansLine, fill: "none", stroke: colour, "stroke-dasharray": "4 3" }),
+    drawing("path", { d: line((k) => state.score(run, row, k), y), fill: "none", stroke: colour, "stroke-width": 2 }),
+    drawing("circle", { cx: x, cy: y(state.score(run, row, k)), r: 4, fill: colour })];
+}
+
+function curveText(state, run, k) {
+  const all = means(state, run), best = all.reduce((most, value, at) => value > all[most] ? at : most, 0);
+  return `${run.name}: this image ${state.score(run, state.row, k).toFixed(3)}, mean ${all[k].toFixed(3)}, `
+    + `largest mean ${all[best].toFixed(3)} at threshold ${(best / 255).toFixed(2)}`;
+}
+
+// ---- layout ------------------------------------------------------------------------------------------------
+
+const KEYS = "<kbd>←</kbd> <kbd>→</kbd> previous, next image · <kbd>w</kbd> worst · <kbd>b</kbd> best · "
+  + "<kbd>d</kbd> largest disagreement · <kbd>i</kbd> <kbd>l</kbd> <kbd>p</kbd> <kbd>m</kbd> <kbd>e</kbd> <kbd>c</kbd> "
+  + "show or hide image, label, probability, mask, errors, contours · <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> zoom; "
+  + "drag a picture to move, Ctrl and the wheel to zoom";
+
+const division = (className, ...children) => element("div", { className }, ...children);
+
+function imageRow(state, controls) {
+  return division("row", button("‹", "previous image", () => state.step(-1)), controls.image.label,
+    button("›", "next image", () => state.step(1)), controls.order.label,
+    button("Worst", "worst image of the first run", () => state.jump("worst")),
+    button("Median", "median image of the first run", () => state.jump("median")),
+    button("Best", "best image of the first run", () => state.jump("best")),
+    button("Largest disagreement", "image of the largest difference in IoU between the runs",
+      () => state.jumpToDisagreement()));
+}
+
+function viewRow(controls, zoom) {
+  const boxes = Object.values(controls.views).map((item) => item.label);
+  return division("row", controls.threshold.label, controls.opacity.label,
+    element("fieldset", {}, element("legend", {}, "Show"), ...boxes),
+    element("span", { role: "group", "aria-label": "Zoom" }, button("−", "zoom out", () => zoom.magnify(1 / 1.5)),
+      button("+", "zoom in", () => zoom.magnify(1.5)), button("reset", "reset zoom", () => zoom.magnify(0))));
+}
+
+function layout({ controls, message, body }) {
+  return element("section", { className: "iou-inspector", tabIndex: -1, "aria-label": "Inspector of masks",
+    "data-lm-suppress-shortcuts": "true" },
+  division("row", controls.study.label, controls.first.label, controls.second.label), message, body);
+}
+
+function layoutBody({ state, zoom, controls, status, panels, numbers, histogram, curves }) {
+  return element("div", {}, imageRow(state, controls), viewRow(controls, zoom),
+    status, panels.grid, panels.key, numbers, division("charts", histogram.figure, curves),
+    element("details", { className: "help" }, element("summary", {}, "Keys"), element("p", { innerHTML: KEYS })));
+}
+
+// ---- keys --------------------------------------------------------------------------------------------------
+
+// What a key does where `target` has the focus; undefined if the inspector leaves it to the browser.
+function keyAction(key, target, state, zoom) {
+  if (target.closest(".bin") && key.startsWith("Arrow")) return undefined;  // the histogram's own
+  const arrow = { ArrowLeft: -1, ArrowRight: 1 }[key];
+  if (arrow && !target.matches("select, input[type=range]")) return () => state.step(arrow);
+  if (target.matches("select")) return undefined;  // letters choose there
+  const view = Object.keys(VIEWS).find((name) => VIEWS[name] === key);
+  if (view) return () => state.toggle(view);
+  return { w: () => state.jump("worst"), b: () => state.jump("best"),
+    d: () => state.paired && state.jumpToDisagreement(), 0: () => zoom.magnify(0),
+    "+": () => zoom.magnify(1.5), "=": () => zoom.magnify(1.5), "-": () => zoom.magnify(1 / 1.5) }[key];
+}
+
+function followKeys(root, state, zoom) {
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = keyAction(event.key, event.target, state, zoom);
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  });
+}
+
+// ---- the widget: its parts, and what changes what ----------------------------------------------------------
+
+class Inspector {
+  message = element("p", { className: "message", role: "alert" });
+  status = element("p", { className: "status", role: "status" });
+  numbers = division("scroll");
+  curves = element("figure");
+  frame = 0;
+
+  constructor(model) {
+    this.state = new State(model);
+    this.zoom = new Zoom(() => this.update());
+    this.pictures = new Pictures(this.state);
+    this.controls = new Controls(this.state);
+    this.panels = new Panels(this.state, this.zoom);
+    this.histogram = new Histogram(this.state);
+    this.body = layoutBody(this);
+    this.root = layout(this);
+    followKeys(this.root, this.state, this.zoom);
+    this.controls.threshold.input.addEventListener("change", () => this.sort());  // once it is let go
+  }
+
+  follow(model) {
+    const { controls } = this;
+    model.on("msg:custom", (content, buffers) => { if (this.pictures.take(content, buffers)) this.update(); });
+    model.on("change:content", () => this.load());
+    for (const name of ["studies", "study", "runs", "partners", "first", "second"]) {
+      model.on(`change:${name}`, () => controls.offerRuns());
+    }
+    model.on("change:message", () => this.say());
+    model.on("change:image", () => this.want());
+    model.on("change:threshold", () => this.update());
+    model.on("change:opacity", () => this.update());
+    model.on("change:order", () => { controls.showOrder(); this.sort(); this.update(); });
+    model.on("change:views", () => { this.build(); this.update(); });
+  }
+
+  say() {
+    this.message.textContent = this.state.get("message");
+    this.message.hidden = !this.state.get("message");
+  }
+
+  load() {  // another content: other runs, or other images
+    this.pictures.forget();
+    this.state.readContent();
+    this.controls.offerOrders();
+    this.body.hidden = !this.state.runs.length;
+    this.controls.offerRuns();
+    this.sort();
+    this.build();
+    this.want();
+  }
+
+  sort() {
+    if (!this.state.runs.length) return;
+    this.state.sort();
+    this.controls.offerImages();
+  }
+
+  build() {
+    this.panels.build();
+    this.controls.showViews();
+  }
+
+  want() {
+    this.pictures.ask();
+    this.update();
+  }
+
+  update() {  // once a frame, however much has changed
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.paint());
+  }
+
+  paint() {
+    const { state } = this;
+    if (!state.runs.length) return;
+    const k = state.level, picture = this.pictures.shown;
+    const results = picture && picture.runs.map((run) => counts(picture.label, run.probability, k));
+    if (picture) this.panels.draw(picture, results, k);
+    this.controls.showValues();
+    this.status.textContent = statusLine(state, k);
+    this.numbers.replaceChildren(table(state, results, k));
+    this.histogram.draw(k);
+    this.curves.replaceChildren(...curveChart(state, k));
+    this.root.dataset.painted = JSON.stringify([state.get("image"), k]);
+  }
+
+  stop() { cancelAnimationFrame(this.frame); }
+}
+
+function render({ model, el }) {
+  const inspector = new Inspector(model);
+  el.append(inspector.root);
+  inspector.follow(model);
+  inspector.say();
+  inspector.load();
+  return () => inspector.stop();
 }
 
 export default { render };

@@ -120,8 +120,10 @@ class Inspector(anywidget.AnyWidget):
     def _is_shown(self, proposal):
         ids = self.content.get("ids", [])
         if ids and proposal.value not in ids:
-            raise traitlets.TraitError(f"image: there is no test image {proposal.value[:100]!r}; take one of "
-                                       f"content['ids'], for example {ids[0]!r}")
+            raise traitlets.TraitError(
+                f"image: there is no test image {proposal.value[:100]!r}; take one of "
+                f"content['ids'], for example {ids[0]!r}"
+            )
         return proposal.value
 
     def show_largest_disagreement(self) -> None:
@@ -136,10 +138,15 @@ class Inspector(anywidget.AnyWidget):
         """Sends the pixels of one image: RGB, label, and each run's probabilities, all uint8."""
         row = content.get("row")
         if self._images is not None and isinstance(row, int) and 0 <= row < len(self._images):
-            arrays = [self._images[row], self._evaluations[0].masks[row],
-                      *(evaluation.probabilities[row] for evaluation in self._evaluations)]
-            self.send({"row": row, "runs": [evaluation.run.run_id for evaluation in self._evaluations]},
-                      [np.ascontiguousarray(array).tobytes() for array in arrays])
+            arrays = [
+                self._images[row],
+                self._evaluations[0].masks[row],
+                *(evaluation.probabilities[row] for evaluation in self._evaluations),
+            ]
+            self.send(
+                {"row": row, "runs": [evaluation.run.run_id for evaluation in self._evaluations]},
+                [np.ascontiguousarray(array).tobytes() for array in arrays],
+            )
 
 
 def _folder(study):
@@ -159,6 +166,11 @@ def _sent(evaluation):
     """What the browser needs of a run: float32 IoU of every image at every threshold, mean accuracy, names."""
     iou, accuracy = evaluation.curves
     run = evaluation.run
-    return {"id": run.run_id, "name": NAMES.get(run.loss, run.loss), "colour": COLOURS.get(run.loss, VALIDATION),
-            "iou": np.ascontiguousarray(iou).tobytes(), "accuracy": accuracy.mean(0).tobytes(),
-            "notebook": str(run.notebook) if run.notebook.is_file() else ""}
+    return {
+        "id": run.run_id,
+        "name": NAMES.get(run.loss, run.loss),
+        "colour": COLOURS.get(run.loss, VALIDATION),
+        "iou": np.ascontiguousarray(iou).tobytes(),
+        "accuracy": accuracy.mean(0).tobytes(),
+        "notebook": str(run.notebook) if run.notebook.is_file() else "",
+    }

@@ -24,8 +24,9 @@ CLASSES = {"background": (0, 0, 255), "face": (0, 255, 0), "hair": (255, 0, 0)} 
 
 
 @rc_context(STYLE)
-def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, without_hair: np.ndarray,
-            ids: Sequence[str]) -> Figure:
+def samples(
+    images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, without_hair: np.ndarray, ids: Sequence[str]
+) -> Figure:
     """The paper's Figures 1-4, a row for each image: input, 3-class label, label with and without hair.
 
     `with_hair` and `without_hair` are masks; `ids` are the rows' names.
@@ -47,14 +48,12 @@ def samples(images: np.ndarray, labels: np.ndarray, with_hair: np.ndarray, witho
 
 
 @rc_context(STYLE)
-def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, titles: Sequence[str],
-          threshold: float = 0.5) -> Figure:
+def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, titles: Sequence[str]) -> Figure:
     """A row for each image: image, label, probability map, thresholded mask, errors drawn over the image.
 
     Args:
         labels: the true masks.
         titles: a line for each row, for example "best: IoU 0.97".
-        threshold: a pixel is positive where P is above it.
     """
     check_together(images=images, labels=labels, probabilities=probabilities, titles=titles)
     probabilities = _as_float(probabilities)
@@ -63,10 +62,10 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
         row[0].imshow(image)
         _show_gray(row[1], label)
         shown = _show_gray(row[2], p)
-        _show_gray(row[3], p > threshold)
-        row[4].imshow(error_map(image, label, p > threshold))
+        _show_gray(row[3], p > 0.5)
+        row[4].imshow(error_map(image, label, p > 0.5))
         row[0].set_ylabel(title)
-    for ax, name in zip(axes[0], ("image", "label", "probability P", f"mask, P > {threshold:g}", "errors")):
+    for ax, name in zip(axes[0], ("image", "label", "probability P", "mask, P > 0.5", "errors")):
         ax.set_title(name)
     fig.colorbar(shown, ax=axes, label="probability P", shrink=min(1, 1.8 / len(images)))
     handles = [Patch(color=colour, label=name) for name, colour in ERRORS.items()]
@@ -75,9 +74,15 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
 
 
 @rc_context(STYLE)
-def example_outputs(image: np.ndarray, label: np.ndarray, iou_probability: np.ndarray,
-                    bce_probability: np.ndarray, image_id: str, iou_scores: Mapping[str, float],
-                    bce_scores: Mapping[str, float]) -> Figure:
+def example_outputs(
+    image: np.ndarray,
+    label: np.ndarray,
+    iou_probability: np.ndarray,
+    bce_probability: np.ndarray,
+    image_id: str,
+    iou_scores: Mapping[str, float],
+    bce_scores: Mapping[str, float],
+) -> Figure:
     """The paper's Figures 5 and 6: an image and its label, each loss's mask (P > 0.5) and, below, its P.
 
     Args:

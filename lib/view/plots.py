@@ -23,10 +23,20 @@ from lib.analysis import names, paper, stats
 from lib.config import Cell
 
 STYLE = {
-    "figure.dpi": 110, "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
-    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False, "image.interpolation": "nearest",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "grid.color": "#dddddd", "grid.linewidth": 0.6,
+    "figure.dpi": 110,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
 }
 COLOURS = {"iou": "#0072B2", "bce": "#E69F00"}  # a loss as Config names it -> its colour
 NAMES = {loss: f"{names.LOSSES[loss]} loss" for loss in COLOURS}
@@ -34,23 +44,20 @@ TRAINING, VALIDATION, GREY, OUTSIDE = "#767676", "#009E73", "#767676", "#CC79A7"
 
 
 @rc_context(STYLE)
-def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: str = "val_iou") -> Figure:
-    """Loss and a metric over the epochs, training (where the history has it) and validation.
+def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int) -> Figure:
+    """Loss and IoU at 0.5 over the epochs, training (where the history has it) and validation.
 
     Args:
-        history: column -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `metric`; NaN is a gap.
+        history: column -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `val_iou`; NaN is a gap.
         best_epoch: the epoch whose weights were kept, from 1; a line marks it.
-        metric: a validation column of the history.
     Raises:
-        InputError: if the history has no such column.
+        InputError: if the history lacks one of them.
     """
-    score = metric.removeprefix("val_")
-    for column in ("epoch", "loss", "val_loss", "val_" + score):
+    for column in ("epoch", "loss", "val_loss", "val_iou"):
         if column not in history:
             raise InputError(f"history has no column {column!r}: it has {', '.join(history)}")
     fig = Figure(figsize=(7.5, 2.8), layout="constrained")
-    ylabels = ("loss of a batch", names.SCORES.get(score, score))
-    for ax, name, ylabel in zip(fig.subplots(1, 2), ("loss", score), ylabels):
+    for ax, name, ylabel in zip(fig.subplots(1, 2), ("loss", "iou"), ("loss of a batch", names.SCORES["iou"])):
         if name in history:
             ax.plot(history["epoch"], history[name], ".--", color=TRAINING, ms=3, label="training")
         ax.plot(history["epoch"], history["val_" + name], ".-", color=VALIDATION, ms=3, label="validation")
@@ -63,27 +70,31 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int, metric: s
 
 
 @rc_context(STYLE)
-def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]], metric: str = "val_iou") -> Figure:
-    """A validation score over the epochs after IoU loss and after BCE loss, in one chart; the best epochs are marked.
+def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figure:
+    """Validation IoU at 0.5 over the epochs after IoU loss and after BCE loss, in one chart; the best epochs are marked.
 
     Args:
         runs: loss -> (history, best epoch), as in `learning_curves`.
-        metric: a score that both losses share; their own values have different units.
     Raises:
-        InputError: if there is no run, or a history has no such column.
+        InputError: if there is no run, or a history has no `val_iou`.
     """
     check_together(runs=runs)
     fig = Figure(figsize=(5.2, 3), layout="constrained")
     ax = fig.subplots()
     for number, (loss, (history, best_epoch)) in enumerate(runs.items()):
-        if metric not in history:
-            raise InputError(f"history has no column {metric!r}: it has {', '.join(history)}")
-        values, colour = np.asarray(history[metric], "float64"), COLOURS.get(loss, VALIDATION)
+        if "val_iou" not in history:
+            raise InputError(f"history has no column 'val_iou': it has {', '.join(history)}")
+        values, colour = np.asarray(history["val_iou"], "float64"), COLOURS.get(loss, VALIDATION)
         ax.plot(history["epoch"], values, ".-", ms=3, color=colour, label=f"{NAMES.get(loss, loss)}, best {best_epoch}")
-        ax.scatter([best_epoch], values[np.equal(history["epoch"], best_epoch)], s=120 / 2**number,
-                   facecolor="none", edgecolor=colour, zorder=3)  # one ring shows around the other
-    score = metric.removeprefix("val_")
-    ax.set(xlabel="epoch", ylabel=f"validation: {names.SCORES.get(score, score)}", xlim=(0, None))
+        ax.scatter(
+            [best_epoch],
+            values[np.equal(history["epoch"], best_epoch)],
+            s=120 / 2**number,
+            facecolor="none",
+            edgecolor=colour,
+            zorder=3,
+        )  # one ring shows around the other
+    ax.set(xlabel="epoch", ylabel=f"validation: {names.SCORES['iou']}", xlim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y")
     ax.legend(loc="lower right")
@@ -91,8 +102,9 @@ def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]], metric:
 
 
 @rc_context(STYLE)
-def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
-                  paper_values: np.ndarray | None = None) -> Figure:
+def paired_scores(
+    cells: Sequence[Cell], values: np.ndarray, metric_label: str, paper_values: np.ndarray | None = None
+) -> Figure:
     """A row for each cell: its score after IoU loss and after BCE loss, joined by a line.
 
     Args:
@@ -109,22 +121,28 @@ def paired_scores(cells: Sequence[Cell], values: np.ndarray, metric_label: str,
         y = np.arange(len(cells)) + (0.36 * paper_row - 0.18) * (len(given) - 1)
         ax.hlines(y, pairs.min(axis=1), pairs.max(axis=1), color=GREY, lw=0.8 if paper_row else 1.6, zorder=1)
         for values_of_loss, (loss, colour) in zip(pairs.T, COLOURS.items()):
-            ax.scatter(values_of_loss, y, s=20 if paper_row else 32, edgecolor=colour, zorder=2,
-                       facecolor="white" if paper_row else colour,
-                       label=f"{NAMES[loss]}, the paper" if paper_row else NAMES[loss])
+            ax.scatter(
+                values_of_loss,
+                y,
+                s=20 if paper_row else 32,
+                edgecolor=colour,
+                zorder=2,
+                facecolor="white" if paper_row else colour,
+                label=f"{NAMES[loss]}, the paper" if paper_row else NAMES[loss],
+            )
     for row, (above, below) in enumerate(pairwise(cells)):
         if above[:2] != below[:2]:  # another model or data set
             ax.axhline(row + 0.5, color="#bbbbbb", lw=0.8)
-    _label_rows(ax, [f"{paper.MODELS[cell.model]} · {paper.DATASETS[cell.dataset]} · {cell.name}"
-                     for cell in cells])
+    _label_rows(ax, [f"{paper.MODELS[cell.model]} · {paper.DATASETS[cell.dataset]} · {cell.name}" for cell in cells])
     ax.set_xlabel(metric_label)
     fig.legend(loc="outside upper center", ncols=4)
     return fig
 
 
 @rc_context(STYLE)
-def difference_intervals(rows: Sequence[tuple[str, float, float, float]],
-                         xlabel: str = "mean difference, IoU loss − BCE loss") -> Figure:
+def difference_intervals(
+    rows: Sequence[tuple[str, float, float, float]], xlabel: str = "mean difference, IoU loss − BCE loss"
+) -> Figure:
     """Forest plot of mean differences with their intervals, beside a line at zero.
 
     Args:
@@ -144,8 +162,9 @@ def difference_intervals(rows: Sequence[tuple[str, float, float, float]],
 
 
 @rc_context(STYLE)
-def iou_accuracy_bounds(points: Sequence[tuple[float, float, str, str]], prevalence: float, title: str,
-                        rounding: float = 0.0) -> Figure:
+def iou_accuracy_bounds(
+    points: Sequence[tuple[float, float, str, str]], prevalence: float, title: str, rounding: float = 0.0
+) -> Figure:
     """IoU against accuracy, with the band that thresholded predictions cannot leave (`paper.iou_bounds`).
 
     Args:
@@ -169,14 +188,32 @@ def iou_accuracy_bounds(points: Sequence[tuple[float, float, str, str]], prevale
     for loss, side, align in (("iou", -16, "right"), ("bce", 16, "left")):
         named = [point for point in points if point[3] == loss]
         for (accuracy, iou, label, _), y in zip(named, _apart([iou for _, iou, *_ in named], 10 / per_share)):
-            ax.annotate(label, (accuracy, iou), (side, per_share * (y - iou)), textcoords="offset points", ha=align,
-                        va="center", size=7.5,
-                        arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 1, "shrinkB": 4})
-    outside = [(a, iou) for a, iou, *_ in points
-               if not paper.iou_bounds(max(0, a - rounding), prevalence)[0] - rounding - 1e-9 <= iou
-               <= paper.iou_bounds(min(1, a + rounding), prevalence)[1] + rounding + 1e-9]
-    ax.scatter(*np.reshape(outside, (-1, 2)).T, s=130, facecolor="none", edgecolor=OUTSIDE, lw=1.8, zorder=4,
-               label="outside the band")
+            ax.annotate(
+                label,
+                (accuracy, iou),
+                (side, per_share * (y - iou)),
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                size=7.5,
+                arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 1, "shrinkB": 4},
+            )
+    outside = [
+        (a, iou)
+        for a, iou, *_ in points
+        if not paper.iou_bounds(max(0, a - rounding), prevalence)[0] - rounding - 1e-9
+        <= iou
+        <= paper.iou_bounds(min(1, a + rounding), prevalence)[1] + rounding + 1e-9
+    ]
+    ax.scatter(
+        *np.reshape(outside, (-1, 2)).T,
+        s=130,
+        facecolor="none",
+        edgecolor=OUTSIDE,
+        lw=1.8,
+        zorder=4,
+        label="outside the band",
+    )
     ax.set(xlabel="accuracy (share of pixels)", ylabel="IoU", title=title, xlim=(x[0], x[-1]))
     ax.grid()
     ax.legend(loc="upper left")
@@ -194,14 +231,24 @@ def paired_per_image(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
     fig = Figure(figsize=(4.2, 4.2), layout="constrained")
     ax = fig.subplots()
     ax.plot([0, 1], [0, 1], color="black", lw=0.8, zorder=1)
-    for name, colour, chosen in (("IoU loss better", COLOURS["iou"], iou_scores > bce_scores),
-                                 ("BCE loss better", COLOURS["bce"], iou_scores < bce_scores),
-                                 ("equal", GREY, iou_scores == bce_scores)):
-        ax.scatter(bce_scores[chosen], iou_scores[chosen], s=12, alpha=0.7, lw=0, color=colour,
-                   label=f"{name}: {chosen.sum()} images")
+    for name, colour, chosen in (
+        ("IoU loss better", COLOURS["iou"], iou_scores > bce_scores),
+        ("BCE loss better", COLOURS["bce"], iou_scores < bce_scores),
+        ("equal", GREY, iou_scores == bce_scores),
+    ):
+        ax.scatter(
+            bce_scores[chosen],
+            iou_scores[chosen],
+            s=12,
+            alpha=0.7,
+            lw=0,
+            color=colour,
+            label=f"{name}: {chosen.sum()} images",
+        )
     limits = (min(iou_scores.min(), bce_scores.min()) - 0.02, 1.005)
-    ax.set(xlabel="IoU at 0.5 after BCE loss", ylabel="IoU at 0.5 after IoU loss", aspect="equal",
-           xlim=limits, ylim=limits)
+    ax.set(
+        xlabel="IoU at 0.5 after BCE loss", ylabel="IoU at 0.5 after IoU loss", aspect="equal", xlim=limits, ylim=limits
+    )
     ax.grid()
     ax.legend(loc="upper left")
     return fig
@@ -228,8 +275,12 @@ def distributions(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
     right.hist(differences, np.linspace(-width, width, 41), color=GREY)
     right.axvline(0, color="black", lw=0.8)
     if differences.size > 1:
-        right.axvspan(*stats.mean_interval(*both.values()), color=_winner([differences.mean()])[0], alpha=0.4,
-                      label=f"mean {differences.mean():+.3f}, 95 % interval")
+        right.axvspan(
+            *stats.mean_interval(*both.values()),
+            color=_winner([differences.mean()])[0],
+            alpha=0.4,
+            label=f"mean {differences.mean():+.3f}, 95 % interval",
+        )
         right.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
     right.set(xlabel="difference of an image, IoU loss − BCE loss", ylabel="images")
     return fig
@@ -274,8 +325,16 @@ def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mappi
     for ax, metric in zip(panels, study_differences):
         for y, source in enumerate((study_differences, paper_differences)):
             if metric not in source:
-                ax.text(0.5, y, "not reported", transform=ax.get_yaxis_transform(), ha="center", va="center",
-                        color=GREY, backgroundcolor="white")
+                ax.text(
+                    0.5,
+                    y,
+                    "not reported",
+                    transform=ax.get_yaxis_transform(),
+                    ha="center",
+                    va="center",
+                    color=GREY,
+                    backgroundcolor="white",
+                )
                 continue
             differences = np.asarray(source[metric], "float64")
             spread = 0.12 * (np.arange(differences.size) % 3 - 1)  # keeps equal dots apart
@@ -287,8 +346,10 @@ def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mappi
         _label_rows(ax, ["this study", "the paper"] if ax is panels[0] else ["", ""])
         ax.locator_params(axis="x", nbins=4)
     fig.supxlabel("difference per cell, IoU loss − BCE loss (share)", fontsize=9)
-    handles = [Line2D([], [], color=colour, marker="o", ls="", ms=4, label=f"{NAMES[loss]} better")
-               for loss, colour in COLOURS.items()]
+    handles = [
+        Line2D([], [], color=colour, marker="o", ls="", ms=4, label=f"{NAMES[loss]} better")
+        for loss, colour in COLOURS.items()
+    ]
     handles.append(Line2D([], [], color="black", marker="D", ms=4.5, label="mean and 95 % interval"))
     fig.legend(handles=handles, loc="outside upper center", ncols=3)
     return fig

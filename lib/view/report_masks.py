@@ -39,16 +39,22 @@ def html(study: Study) -> str:
     if not pairs:
         return ""
     parts = [_pair(cell, iou, bce, is_open=number == 0) for number, (cell, iou, bce) in enumerate(pairs)]
-    return (f'{STYLE}<section class="masks" id="masks"><h2>Masks of every pair of runs</h2><p>By IoU at threshold 0.5: '
-            "the image that is worst, median and best after BCE loss, and the one on which the two losses differ most. "
-            f"Masks are P &gt; 0.5; errors:{key}.</p>{''.join(parts)}</section>")
+    return (
+        f'{STYLE}<section class="masks" id="masks"><h2>Masks of every pair of runs</h2><p>By IoU at threshold 0.5: '
+        "the image that is worst, median and best after BCE loss, and the one on which the two losses differ most. "
+        f"Masks are P &gt; 0.5; errors:{key}.</p>{''.join(parts)}</section>"
+    )
 
 
 def choose(iou: np.ndarray, bce: np.ndarray) -> dict[str, int]:
     """Which images to show, by the IoU of each image after either loss, (images,): name -> index."""
     ranked = np.argsort(bce, kind="stable")
-    return {"worst": int(ranked[0]), "median": int(ranked[(len(ranked) - 1) // 2]), "best": int(ranked[-1]),
-            "largest disagreement": int(np.abs(iou - bce).argmax())}
+    return {
+        "worst": int(ranked[0]),
+        "median": int(ranked[(len(ranked) - 1) // 2]),
+        "best": int(ranked[-1]),
+        "largest disagreement": int(np.abs(iou - bce).argmax()),
+    }
 
 
 def _pair(cell: Cell, iou: Run, bce: Run, is_open: bool) -> str:
@@ -64,8 +70,10 @@ def _pair(cell: Cell, iou: Run, bce: Run, is_open: bool) -> str:
             after = ", ".join(f"{values[at]:.3f} after {NAMES[loss]}" for loss, values in zip(paper.LOSSES, scores))
             text = f"{name}: {bce.per_image['id'][at]}, IoU {after}"
             strip = _strip(images[at], masks[at], [probabilities[at] > 127 for probabilities in maps])
-            body += (f'<figure><img alt="{escape(text)}; {", ".join(COLUMNS)}" src="data:image/png;base64,'
-                     f'{b64encode(strip).decode()}"><figcaption>{escape(text)}</figcaption></figure>')
+            body += (
+                f'<figure><img alt="{escape(text)}; {", ".join(COLUMNS)}" src="data:image/png;base64,'
+                f'{b64encode(strip).decode()}"><figcaption>{escape(text)}</figcaption></figure>'
+            )
     except InputError as error:
         body = f"<p>These pictures cannot be shown: {escape(str(error))}.</p>"
     return f"<details{' open' if is_open else ''}><summary>{escape(title)}</summary>{body}</details>"

@@ -54,7 +54,7 @@ class Batches(keras.utils.PyDataset):
         return len(self.images) // self.batch_size
 
     def __getitem__(self, step):
-        rows = self.order[step * self.batch_size:(step + 1) * self.batch_size]
+        rows = self.order[step * self.batch_size : (step + 1) * self.batch_size]
         x, c, rng = self.images[rows].astype("float32"), self.classes[rows], self.rng
         flip = rng.random(len(rows)) < 0.5
         x[flip], c[flip] = x[flip, :, ::-1], c[flip, :, ::-1]
@@ -79,18 +79,24 @@ def pretrain(model, n_images=3000, size=128, epochs=10, batch_size=32, learning_
     base = models.encoder(model, size, WIDTH, "none")
     first = next(layer for layer in base.layers if layer.weights)
     first.kernel.assign(first.kernel / 64)  # inputs are about 64 times as large as He's rule expects
-    outputs = [keras.layers.Conv2D(CLASSES.max() + 1, 1, activation="softmax", name=f"parts{cell}")(
-        base.get_layer(layer).output)
-        for cell, layer in ((16, models.ENCODERS[model][1][-2]), (32, models.ENCODERS[model][1][-1]))]
+    outputs = [
+        keras.layers.Conv2D(CLASSES.max() + 1, 1, activation="softmax", name=f"parts{cell}")(
+            base.get_layer(layer).output
+        )
+        for cell, layer in ((16, models.NETWORKS[model].blocks[-2]), (32, models.NETWORKS[model].blocks[-1]))
+    ]
     network = keras.Model(base.input, outputs)
     n_train = n_images * 9 // 10
     train = Batches(model, images[:n_train], classes[:n_train], batch_size, np.random.default_rng(SEED))
     steps = epochs * len(train)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate / 20, steps, warmup_target=learning_rate,
-                                                      warmup_steps=steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 20, steps, warmup_target=learning_rate, warmup_steps=steps // 20
+    )
     network.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), ["categorical_crossentropy"] * 2)
-    held_out = (models.preprocess(model, images[n_train:]),
-                (shares(classes[n_train:], 16), shares(classes[n_train:], 32)))
+    held_out = (
+        models.preprocess(model, images[n_train:]),
+        (shares(classes[n_train:], 16), shares(classes[n_train:], 32)),
+    )
     history = network.fit(train, validation_data=held_out, epochs=epochs, verbose=2)
     path = models.weights_path(model, "demo")
     path.parent.mkdir(exist_ok=True)
@@ -99,17 +105,27 @@ def pretrain(model, n_images=3000, size=128, epochs=10, batch_size=32, learning_
     half.set_weights(base.get_weights())
     half.save_weights(path)
     keras.config.set_dtype_policy("float32")
-    report = {"model": model, "width": WIDTH, "seed": SEED, "images": n_images, "image_size": size, "epochs": epochs,
-              "batch_size": batch_size, "learning_rate": learning_rate, "keras": keras.__version__,
-              "backend": keras.backend.backend(), "seconds": round(time.time() - start),
-              "held_out_loss": round(float(history.history["val_loss"][-1]), 4)}
+    report = {
+        "model": model,
+        "width": WIDTH,
+        "seed": SEED,
+        "images": n_images,
+        "image_size": size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "seconds": round(time.time() - start),
+        "held_out_loss": round(float(history.history["val_loss"][-1]), 4),
+    }
     path.with_suffix("").with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     return report
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=models.ENCODERS)
+    parser.add_argument("model", choices=models.NETWORKS)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()

@@ -13,11 +13,9 @@ from keras import ops
 
 from lib import InputError
 from lib.beyond import surrogates
-from lib.beyond.surrogates import SURROGATES, Jaccard, Tversky
+from lib.beyond.surrogates import SURROGATES, Surrogate
 from lib.losses import binary_crossentropy, iou_loss
 
-LOSSES = {**SURROGATES, "jaccard": Jaccard}
-FUNCTIONS = {name: loss.function for name, loss in LOSSES.items()}
 OVERLAP = ("dice", "tversky", "jaccard_distance", "jaccard_metric", "jaccard")  # mean(P) for an empty mask
 LOVASZ = ("lovasz_hinge", "lovasz_sigmoid")
 
@@ -120,16 +118,16 @@ def expected(name, t, z):
 
 
 def test_every_loss_has_an_oracle():
-    assert PUBLISHED.keys() == FUNCTIONS.keys()
+    assert PUBLISHED.keys() == SURROGATES.keys()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_equations_per_image_and_pooled(name, batch):
     mask, logits = batch
-    found = values(FUNCTIONS[name](mask, logits))
+    found = values(SURROGATES[name](mask, logits))
     assert found.shape == (4,) and found.dtype == "float32"
     np.testing.assert_allclose(found, [expected(name, t, z) for t, z in zip(mask, logits)], rtol=2e-6)
-    pooled = values(FUNCTIONS[name](mask, logits, pooled=True))
+    pooled = values(SURROGATES[name](mask, logits, pooled=True))
     assert pooled.shape == () and pooled.dtype == "float32"
     np.testing.assert_allclose(pooled, expected(name, mask, logits), rtol=2e-6)
 
@@ -138,7 +136,7 @@ def test_published_equations_per_image_and_pooled(name, batch):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_gradients_equal_finite_differences_of_the_equations(name, pooled, batch):
     mask, logits = batch
-    found, = gradients(lambda z: FUNCTIONS[name](mask, z, pooled=pooled), logits)
+    found, = gradients(lambda z: SURROGATES[name](mask, z, pooled=pooled), logits)
     step, numeric = 1e-6, np.empty(logits.shape)
     for index in np.ndindex(logits.shape):
         ends = []
@@ -170,15 +168,15 @@ def test_gradients_equal_finite_differences_of_the_equations(name, pooled, batch
 ])
 def test_losses_by_hand(name, value):
     logits = image(0, np.log(3), 0, -np.log(3))
-    np.testing.assert_allclose(values(FUNCTIONS[name](image(1, 1, 0, 0), logits)), [value], rtol=1e-6)
+    np.testing.assert_allclose(values(SURROGATES[name](image(1, 1, 0, 0), logits)), [value], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", OVERLAP)
 def test_an_empty_mask_costs_the_mean_probability_by_hand(name):
     """With the same gradient for every pixel's P: P (1 - P) / pixels for its logit."""
     mask, logits = image(0, 0, 0, 0), image(0, np.log(3), 0, -np.log(3))
-    np.testing.assert_allclose(values(FUNCTIONS[name](mask, logits)), [0.5], rtol=1e-6)
-    found, = gradients(lambda z: FUNCTIONS[name](mask, z), logits)
+    np.testing.assert_allclose(values(SURROGATES[name](mask, logits)), [0.5], rtol=1e-6)
+    found, = gradients(lambda z: SURROGATES[name](mask, z), logits)
     np.testing.assert_allclose(found.ravel(), np.array([4, 3, 4, 3]) / 16 / 4, rtol=1e-6)
 
 
@@ -223,7 +221,7 @@ def test_lovasz_at_every_binary_prediction_is_one_minus_iou_of_equation_2():
     np.testing.assert_allclose(values(surrogates.lovasz_sigmoid(mask, 200 * signs)), exact, atol=1e-7)
     np.testing.assert_allclose(values(surrogates.lovasz_hinge(mask, signs)), 2 * np.array(exact), atol=1e-6)
     for name in ("jaccard", "jaccard_distance", "jaccard_metric"):  # these, apart from empty masks, as well
-        found = values(FUNCTIONS[name](mask, 200 * signs))
+        found = values(SURROGATES[name](mask, 200 * signs))
         np.testing.assert_allclose(found[16:], exact[16:], atol=1e-6, err_msg=name)
 
 
@@ -343,23 +341,23 @@ def test_the_jaccard_metric_is_a_metric_on_soft_labels():
 
 # ---- Keras and numbers ------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", SURROGATES)
 def test_any_logit_has_a_finite_value_and_gradient(name):
     """Right, wrong and undecided, at 0, at 17 (where P is 1 in float32) and at 200."""
     for mask in (image(1, 1, 0, 0), image(0, 0, 0, 0), image(1, 1, 1, 1)):
         for size in (0, 17, 200):
             for signs in (2 * mask - 1, 1 - 2 * mask, image(1, -1, 1, -1)):
                 for pooled in (False, True):
-                    found, = gradients(lambda z: FUNCTIONS[name](mask, z, pooled=pooled), size * signs)
+                    found, = gradients(lambda z: SURROGATES[name](mask, z, pooled=pooled), size * signs)
                     assert np.isfinite(found).all(), (mask.ravel(), size, signs.ravel())
-                    assert np.isfinite(values(FUNCTIONS[name](mask, size * signs, pooled=pooled))).all()
+                    assert np.isfinite(values(SURROGATES[name](mask, size * signs, pooled=pooled))).all()
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", SURROGATES)
 def test_pooling_is_per_batch(name, batch):
     """One image pooled is that image; a batch pooled is its images side by side; pixels have no order."""
     mask, logits = batch
-    function = FUNCTIONS[name]
+    function = SURROGATES[name]
     np.testing.assert_allclose(values(function(mask[:1], logits[:1], pooled=True)),
                                values(function(mask[:1], logits[:1]))[0], rtol=1e-6)
     order = np.random.default_rng(7).permutation(mask.size)
@@ -368,30 +366,30 @@ def test_pooling_is_per_batch(name, batch):
                                rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES.values())
-def test_classes_sum_over_the_batch(loss, batch):
-    each = values(loss(reduction="none")(*batch))
+@pytest.mark.parametrize("name", SURROGATES)
+def test_the_class_sums_over_the_batch(name, batch):
+    each = values(Surrogate(name, reduction="none")(*batch))
     assert each.shape == (4,)
-    np.testing.assert_allclose(float(loss()(*batch)), each.sum(), rtol=1e-6)
-    np.testing.assert_allclose(float(loss(reduction="sum_over_batch_size")(*batch)), each.mean(), rtol=1e-6)
-    np.testing.assert_allclose(float(loss(pooled=True)(*batch)), values(loss.function(*batch, pooled=True)),
+    np.testing.assert_allclose(float(Surrogate(name)(*batch)), each.sum(), rtol=1e-6)
+    np.testing.assert_allclose(float(Surrogate(name, reduction="sum_over_batch_size")(*batch)), each.mean(), rtol=1e-6)
+    np.testing.assert_allclose(float(Surrogate(name, pooled=True)(*batch)), values(SURROGATES[name](*batch, pooled=True)),
                                rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", SURROGATES)
 def test_float16_input_is_computed_in_float32(name):
     """70,000 pixels: their sum is beyond float16, whose largest number is 65,504."""
     mask, logits = np.ones((1, 280, 250, 1), "uint8"), np.full((1, 280, 250, 1), 0.5, "float16")
-    found = values(LOSSES[name](reduction="none")(mask, ops.convert_to_tensor(logits)))
+    found = values(Surrogate(name, reduction="none")(mask, ops.convert_to_tensor(logits)))
     assert found.dtype == "float32"
     np.testing.assert_allclose(found, [expected(name, mask, logits)], rtol=1e-4)
 
 
 def test_a_loss_is_restored_from_its_configuration(batch):
-    loss = Tversky(alpha=0.1, beta=0.9, pooled=True, name="mine")
+    loss = Surrogate("tversky", alpha=0.1, beta=0.9, pooled=True, name="mine")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(again) is Tversky and again.name == "mine" and again.pooled
-    assert float(again(*batch)) == float(loss(*batch)) != float(Tversky()(*batch))
+    assert type(again) is Surrogate and again.name == "mine" and again.pooled
+    assert float(again(*batch)) == float(loss(*batch)) != float(Surrogate("tversky")(*batch))
 
 
 def test_losses_have_names_without_hyphens():
@@ -405,8 +403,9 @@ def test_losses_have_names_without_hyphens():
     (lambda *batch: surrogates.focal_tversky_loss(*batch, gamma=0), "gamma: 0 will not do"),
     (lambda *batch: surrogates.bce_iou(*batch, weight=-0.1), "weight: -0.1 will not do"),
     (lambda *batch: surrogates.tversky_loss(*batch, beta=float("inf")), "alpha, beta: 0.3 and inf will not do"),
-    (lambda *batch: surrogates.Tversky(alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
-    (lambda *batch: surrogates.Dice(alpha=2), "Dice: .*alpha.*; give parameters of surrogates.dice_loss"),
+    (lambda *batch: Surrogate("tversky", alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
+    (lambda *batch: Surrogate("dice", alpha=2), "dice: .*alpha.*; give parameters of surrogates.dice_loss"),
+    (lambda *batch: Surrogate("dise"), "function is 'dise': use one of dice, tversky"),
 ])
 def test_bad_parameters_are_refused(call, sentence, batch):
     with pytest.raises(InputError, match=sentence):

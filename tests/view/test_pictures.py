@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import FIGURES, IMAGES, MASKS, PROBABILITIES, legend, shown
+from figures import FIGURES, PROBABILITIES, legend, shown
 from matplotlib.colors import to_hex
 
 from lib.view import pictures, plots
@@ -36,12 +36,6 @@ def test_masks_threshold_and_colour_the_errors():
     assert errors[1, 0] == pytest.approx(0.35 * grey + 0.65 * fp)
     assert shown(axes[9])[0][0, 1] == pytest.approx(0.35 * grey + 0.65 * fn)
     assert legend(figure) == ["true positive", "false positive", "false negative"]
-
-
-def test_masks_take_another_threshold():
-    axes = pictures.masks(IMAGES[:1], MASKS[:1], PROBABILITIES[:1] / 255, ["one"], threshold=0.9).axes
-    assert axes[3].get_title() == "mask, P > 0.9"
-    assert shown(axes[3])[0].tolist() == [[0, 1], [0, 0]]
 
 
 def test_example_outputs_show_masks_above_probabilities():

@@ -5,8 +5,10 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SKIN_TONES = np.array([(250, 218, 198), (238, 195, 168), (226, 175, 142), (205, 148, 112), (172, 115, 80),
-                       (132, 88, 62), (96, 64, 48)], np.float32)  # RGB
+SKIN_TONES = np.array(
+    [(250, 218, 198), (238, 195, 168), (226, 175, 142), (205, 148, 112), (172, 115, 80), (132, 88, 62), (96, 64, 48)],
+    np.float32,
+)  # RGB
 
 
 @lru_cache
@@ -54,15 +56,16 @@ def _atlas(side: int, cells: int, octaves: int, gain: float, stretch: int) -> np
     return (total - total.mean()) / total.std()
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int, octaves: int = 4, gain: float = 0.55,
-          stretch: int = 1) -> np.ndarray:
+def noise(
+    rng: np.random.Generator, shape: tuple[int, int], cells: int, octaves: int = 4, gain: float = 0.55, stretch: int = 1
+) -> np.ndarray:
     """A random window (height, width) float32 of fractal noise, about mean 0 and deviation 1.
 
     The coarsest of the octaves has `cells` cells per 256 pixels; `stretch` draws them out vertically.
     """
     side = 1024 * -(-max(shape) // 768)
     y, x = (int(rng.integers(side - length)) for length in shape)
-    window = _atlas(side, cells, octaves, gain, stretch)[y:y + shape[0], x:x + shape[1]]
+    window = _atlas(side, cells, octaves, gain, stretch)[y : y + shape[0], x : x + shape[1]]
     return window[:, ::-1] if rng.random() < 0.5 else window
 
 
@@ -80,9 +83,16 @@ class Canvas:
         self.image = np.zeros((height, width, 3), np.float32)
         self.parts = np.zeros((height, width), np.uint8)
 
-    def paint(self, points: np.ndarray, colour: np.ndarray | tuple, part: int | None = None,
-              gain: float | np.ndarray = 1.0, opacity: float = 1.0, soft: float = 0.0,
-              within: np.ndarray | None = None) -> np.ndarray:
+    def paint(
+        self,
+        points: np.ndarray,
+        colour: np.ndarray | tuple,
+        part: int | None = None,
+        gain: float | np.ndarray = 1.0,
+        opacity: float = 1.0,
+        soft: float = 0.0,
+        within: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Fill the polygon (n, 2) of pixel positions; return its coverage (height, width) float32 in 0..1.
 
         The polygon is drawn at twice the resolution and averaged; `soft` pixels blur its border.

@@ -5,7 +5,7 @@ in which `rng` is asked for numbers is part of the output.
 """
 
 import io
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -15,7 +15,7 @@ from lib.data.drawing.canvas import SKIN_TONES, Canvas, ellipse, mirror, noise, 
 
 def _stripes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """Bands (height, width) float32 of -1..1 in a random direction, sharp or soft."""
-    rows, columns = np.ogrid[:shape[0], :shape[1]]
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
     angle, period = rng.uniform(0, np.pi), rng.uniform(0.02, 0.2) * shape[1]
     wave = np.sin((np.cos(angle) * columns + np.sin(angle) * rows) * 2 * np.pi / period, dtype=np.float32)
     return np.clip(wave * rng.uniform(1, 8), -1, 1)
@@ -26,14 +26,14 @@ def paint_clutter(canvas: Canvas, rng: np.random.Generator, look: dict) -> None:
     size, shape = canvas.size, canvas.parts.shape
 
     def colour():
-        kind = rng.choice(4, p=[.2, .15, .25, .4])
+        kind = rng.choice(4, p=[0.2, 0.15, 0.25, 0.4])
         if kind == 0:
             return SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.5, 1.1)
         if kind == 1:
             return (look["skin"] if rng.random() < 0.5 else look["hair"]) * rng.uniform(0.6, 1.2)
         return np.full(3, rng.uniform(5, 250)) if kind == 2 else random_colour(rng)
 
-    rows, columns = np.mgrid[-1:1:shape[0] * 1j, -1:1:shape[1] * 1j].astype(np.float32)
+    rows, columns = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
     ramp = rng.normal(0, 1) * rows + rng.normal(0, 1) * columns
     ramp = ramp + rng.uniform(0, 1) * noise(rng, shape, 3, 5, 0.7)
     mix = (1 / (1 + np.exp(-ramp)))[..., None]
@@ -65,8 +65,7 @@ def defocus(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.parts[:] = 0
 
 
-def paint_clothes(canvas: Canvas, rng: np.random.Generator, upright: Callable, neck: float,
-                  look: dict) -> None:
+def paint_clothes(canvas: Canvas, rng: np.random.Generator, upright: Callable, neck: float, look: dict) -> None:
     """Paint a shirt with its neckline, sometimes under a jacket with a tie.
 
     `upright` maps head units (n, 2) to pixels, `neck` is half the neck's width in head units.
@@ -74,18 +73,25 @@ def paint_clothes(canvas: Canvas, rng: np.random.Generator, upright: Callable, n
     shape = canvas.parts.shape
     palette = [random_colour(rng), np.full(3, rng.uniform(10, 250)), look["skin"] * rng.uniform(0.8, 1.1, 3)]
     folds = 1 + rng.uniform(0.05, 0.2) * noise(rng, shape, 6, 3, 0.6, 3)
-    cloth = folds[..., None] * palette[rng.choice(3, p=[.5, .4, .1])].astype(np.float32)
+    cloth = folds[..., None] * palette[rng.choice(3, p=[0.5, 0.4, 0.1])].astype(np.float32)
     if rng.random() < 0.25:
         cloth += rng.normal(0, 40, 3).astype(np.float32) * _stripes(rng, shape)[..., None]
     base, slope = rng.uniform(1.35, 1.8), rng.uniform(0.25, 0.7)
-    throat = base + rng.choice([0.1, 0.4, 1.0], p=[.5, .35, .15]) * rng.uniform(0.6, 1.3)
-    shirt = mirror([(0, throat), (neck * 0.95, base), (1.7, base + slope), (2.6, base + slope + 0.5),
-                    (3.0, 9)])
+    throat = base + rng.choice([0.1, 0.4, 1.0], p=[0.5, 0.35, 0.15]) * rng.uniform(0.6, 1.3)
+    shirt = mirror([(0, throat), (neck * 0.95, base), (1.7, base + slope), (2.6, base + slope + 0.5), (3.0, 9)])
     canvas.paint(upright(shirt), cloth, 0)
     if rng.random() < 0.45:  # collar, tie, jacket
         collar = np.array([(0, throat), (neck, base - 0.22), (neck + 0.3, base), (0.45, throat + 0.3)])
-        lapel = np.array([(0.3, 8), (0.35, throat + 1.0), (neck + 0.15, base - 0.05),
-                          (1.7, base + slope - 0.1), (2.7, base + slope + 0.4), (3.1, 9)])
+        lapel = np.array(
+            [
+                (0.3, 8),
+                (0.35, throat + 1.0),
+                (neck + 0.15, base - 0.05),
+                (1.7, base + slope - 0.1),
+                (2.7, base + slope + 0.4),
+                (3.1, 9),
+            ]
+        )
         if rng.random() < 0.7:
             tie = mirror([(0.0, throat), (0.17, throat + 0.05), (0.13, throat + 0.3), (0.25, 8)])
             canvas.paint(upright(tie), random_colour(rng), 0, gain=folds)
@@ -103,8 +109,9 @@ def paint_foreground(canvas: Canvas, rng: np.random.Generator, look: dict) -> No
         tone = rng.uniform(0.8, 1.05) * (1 + 0.1 * noise(rng, canvas.parts.shape, 6, 3))
         turn = rotation(spin) * 0.09 * min(size)
         for x, length in ((-0.6, 1.4), (-0.2, 1.7), (0.2, 1.6), (0.6, 1.3)):
-            canvas.paint(ellipse(x, -0.8, 0.22, 0.5 * length) @ turn + place, look["skin"], 0,
-                         gain=tone * rng.uniform(0.8, 1))
+            canvas.paint(
+                ellipse(x, -0.8, 0.22, 0.5 * length) @ turn + place, look["skin"], 0, gain=tone * rng.uniform(0.8, 1)
+            )
         canvas.paint(ellipse(0, 0.4, 0.85, 1.2) @ turn + place, look["skin"], 0, gain=tone)
     if rng.random() < 0.15:  # a microphone, a sign, a pole
         place = np.array([rng.uniform(0, 1), rng.uniform(0.75, 1.1)]) * size
@@ -116,7 +123,7 @@ def paint_foreground(canvas: Canvas, rng: np.random.Generator, look: dict) -> No
 def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Take the picture: fall-off, white balance, contrast, blur, grain, JPEG; uint8 (height, width, 3)."""
     shape = height, width = image.shape[:2]
-    rows, columns = np.ogrid[-1:1:height * 1j, -1:1:width * 1j]
+    rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     falloff = 1 + rng.normal(0, 0.12) * rows + rng.normal(0, 0.12) * columns
     falloff = falloff - rng.uniform(0, 0.15) * (rows**2 + columns**2)
     saturation = 0.02 if rng.random() < 0.05 else rng.uniform(0.6, 1.3)

@@ -1,0 +1,170 @@
+"""Packed studies: all runs of a study in a few files, as they are published.
+
+records.jsonl      a record a line, by run id
+per_image.csv.gz   a row for each run and test image; accuracy and IoU are left out, as they follow from the counts
+history.csv.gz     a row for each run and epoch
+probabilities.npz  where there are predicted maps: (images, height, width) uint8 by run id
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lib import InputError, reason
+from lib.record import Run, as_columns, checked, read_arrays, rows_of, text_of, write_csv
+
+RECORDS, MAPS = "records.jsonl", "probabilities.npz"
+MAX_BYTES = 1_000_000_000  # of a table, unpacked
+
+
+def is_packed(study: Path) -> bool:
+    """Whether a study's folder holds a packed study."""
+    return (study / RECORDS).is_file()
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The files that the runs of a packed study share, read when first asked for."""
+
+    folder: Path
+
+    @cached_property
+    def per_image(self) -> dict[str, tuple[list[str], list[list[str]]]]:
+        """Header and rows of each run."""
+        return self._by_run("per_image")
+
+    @cached_property
+    def history(self) -> dict[str, tuple[list[str], list[list[str]]]]:
+        """Header and rows of each run."""
+        return self._by_run("history")
+
+    def _by_run(self, table):
+        path = self.folder / f"{table}.csv.gz"
+        try:
+            header, rows = rows_of(text_of(path, MAX_BYTES))
+            if header[:1] != ["run"] or any(len(row) != len(header) for row in rows):
+                raise ValueError("its first column is not run, or its rows differ in length")
+        except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+            raise unreadable(path, error) from error
+        found = {}
+        for run, *row in rows:
+            found.setdefault(run, []).append(row)
+        return {run: _without_empty(header[1:], rows) for run, rows in found.items()}
+
+
+def _without_empty(header, rows):
+    """Header and rows without the columns that other runs alone have."""
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+@dataclass(frozen=True)
+class PackedRun(Run):
+    """A run of a packed study. `folder` is where it would lie if it were unpacked."""
+
+    pack: Pack
+
+    @property
+    def has_maps(self) -> bool:
+        """See `Run`."""
+        return (self.pack.folder / MAPS).is_file()
+
+    def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Run`."""
+        path, ids = self.pack.folder / MAPS, self.per_image["id"]
+        (probabilities,) = read_arrays(path, self.run_id)
+        if probabilities.dtype != np.uint8 or probabilities.ndim != 3 or len(probabilities) != len(ids):
+            raise unreadable(path, f"it has no uint8 map for each image of {self.run_id}")
+        return probabilities, ids
+
+    def _columns(self, table, dtypes):
+        rows = getattr(self.pack, table).get(self.run_id)
+        if rows is None:
+            raise self._unreadable(table, f"it has no rows of {self.run_id}")
+        try:
+            return as_columns(*rows, dtypes)
+        except (ValueError, OverflowError) as error:
+            raise self._unreadable(table, error) from error
+
+    def _unreadable(self, table, why):
+        return unreadable(self.pack.folder / f"{table}.csv.gz", why)
+
+
+def unreadable(path: Path, why: Exception | str) -> InputError:
+    """The sentence about a file of a packed study that cannot be read."""
+    return InputError(f"{path}: cannot be read ({why if isinstance(why, str) else reason(why)}); get the study again")
+
+
+def read(study: Path) -> tuple[dict[str, Run], list[str]]:
+    """The runs of a packed study by run id, and a sentence for each record that cannot be used. Raises InputError."""
+    path, pack = study / RECORDS, Pack(study)
+    runs, problems = {}, []
+    try:
+        lines = text_of(path, MAX_BYTES).splitlines()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    for number, line in enumerate(lines, start=1):
+        place = f"{path}, line {number}"
+        try:
+            record = checked(json.loads(line), place)
+            if record["run_id"] in runs:
+                raise InputError(f"{place}: the run {record['run_id']} is given twice; keep one of the two lines")
+            runs[record["run_id"]] = PackedRun(study / record["run_id"], record, pack)
+        except InputError as error:
+            problems.append(str(error))
+        except (ValueError, RecursionError) as error:
+            problems.append(str(unreadable(path, f"line {number}: {reason(error)}")))
+    return runs, problems
+
+
+def write(folder: Path, runs: Iterable[Run], with_maps: Iterable[str] = ()) -> None:
+    """Packs runs into `folder`, their maps where their run id is among `with_maps`. The same runs give the same bytes.
+
+    Raises:
+        InputError: a file of a run that cannot be read.
+    """
+    runs = sorted(runs, key=lambda run: run.run_id)
+    lines = [json.dumps(run.record, ensure_ascii=False) + "\n" for run in runs]
+    (folder / RECORDS).write_text("".join(lines), encoding="utf-8")
+    left_out = ("accuracy", "iou")
+    _write_table(
+        folder / "per_image.csv.gz",
+        [(run, {name: column for name, column in run.per_image.items() if name not in left_out}) for run in runs],
+    )
+    _write_table(folder / "history.csv.gz", [(run, run.history) for run in runs])
+    if maps := {run.run_id: run.probabilities()[0] for run in runs if run.run_id in set(with_maps)}:
+        np.savez_compressed(folder / MAPS, **maps)
+
+
+def _write_table(path, tables):
+    header = list(dict.fromkeys(name for _, columns in tables for name in columns))
+    text = io.StringIO(newline="")
+    for number, (run, columns) in enumerate(tables):
+        n = len(next(iter(columns.values())))
+        full = {"run": [run.run_id] * n, **{name: _as_text(columns.get(name, [""] * n)) for name in header}}
+        part = io.StringIO(newline="")
+        write_csv(part, full)
+        text.write(part.getvalue() if not number else part.getvalue().split("\r\n", 1)[1])
+    with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+        packed.write(text.getvalue().encode("utf-8"))
+
+
+def _as_text(column):
+    """Numbers as Python writes them, whole ones without a point, NaN as nothing."""
+    values = np.asarray(column).tolist()
+    return [
+        ""
+        if value != value
+        else int(value)
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+        else value
+        for value in values
+    ]
