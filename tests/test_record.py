@@ -46,7 +46,8 @@ def changed(**changes):
     *((changed(params=record(SECOND, "bce")["params"] | {name: value}), f"params.{name} is missing or of the wrong type")
       for name, value in (("epochs", [3]), ("image_size", {"a": 1}), ("learning_rate", "0.1"), ("tag", None))),
     (changed(format=2), "has format 2"),
-    (changed(run_id="another"), "belongs to the run 'another'"),
+    (changed(run_id="another"), "has the parameters of 'bfcn32s-"),
+    (json.dumps(record(SECOND, "iou")), "belongs to the run 'bfcn32s-lfw-small-hair-iou'"),
     (json.dumps(record(SECOND, "iou") | {"run_id": SECOND.run_id("bce")}), "has the parameters of 'bfcn32s-"),
 ])
 def test_a_folder_that_is_no_finished_run_is_a_problem_not_a_failure(folder, text, why):
