@@ -9,6 +9,7 @@ import ast
 import copy
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ ROOTS = {
 TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: of these the run's own row counts
 VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: datasets.FORMAT
 MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
+THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS")  # as they were set when this process imported its libraries
 HINTS = (
     "annotation",
     "returns",
@@ -224,6 +226,7 @@ def versions() -> dict:
         "backend": backend,
         "machine": platform.machine(),
         "cpu": processor(),
+        "threads": THREADS or "not limited",
         "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1],
     }
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):

@@ -11,7 +11,7 @@ import numpy as np
 from lib import InputError, outputs, packs
 from lib.analysis import conditions, paper, sentences
 from lib.analysis.predictions import read_pictures
-from lib.config import resolve
+from lib.config import recorded
 from lib.outputs import PICTURES, Study
 from lib.record import Run
 
@@ -22,7 +22,7 @@ def publish_pictures(run: Run, study: Path) -> Path:
     Raises:
         InputError: for pictures of real people, which must not be passed on, and as `test_pictures`.
     """
-    config = resolve(run.record["params"])
+    config = recorded(run.record["params"])
     if config.data != "synthetic":
         raise InputError(f"{run.run_id}: its pictures show real people; only synthetic faces can be published")
     images, labels, ids, digest = read_pictures(config)
