@@ -19,8 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib import PROJECT, InputError, models
-from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
+from lib import PROJECT, InputError
 from lib.config import BEYOND, NOTEBOOK, PAPER, Config
 from lib.data import datasets
 
@@ -72,6 +71,9 @@ def key_parts(config: Config) -> dict[str, str]:
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     if config.encoder_weights not in ("imagenet", "none"):
+        from lib import models  # here, as Keras takes seconds to import
+        from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
+
         try:
             weights = models.weights_path(config.model, config.encoder_weights)
             params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib import models
+from lib.config import PAPER
 from lib.data.drawing.person import PARTS
 from lib.weights import pretrain
 
@@ -42,7 +43,7 @@ def test_an_image_and_its_classes_are_flipped_together():
     assert 0 < sum(left) < 40
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_the_weights_say_what_they_were_trained_with(model):
     path = models.weights_path(model, "demo")
     report = json.loads(path.with_suffix("").with_suffix(".json").read_text())
