@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lib import PROJECT, InputError
 
-NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters that a run is named by
+NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters in the run id
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
 PAPER = {"model": ("bfcn32s", "fcresnet"), "loss": ("iou", "bce")}  # of the 32 runs
 BEYOND = {
@@ -69,9 +69,9 @@ CELLS = tuple(
 
 @dataclass(frozen=True)
 class Config:
-    """Every parameter of one run; the defaults are the demo's. Made by `resolve`, which checks.
+    """All parameters of one run; the defaults are those of the demo. `resolve` makes it and checks it.
 
-    Defaults and meanings stand in the parameters cell of `notebooks/train.ipynb` too; profile `paper` is Table 2.
+    The parameters cell of `notebooks/train.ipynb` has the same defaults and explains them; profile `paper` is Table 2.
     """
 
     model: str = "bfcn32s"
@@ -106,7 +106,7 @@ class Config:
 
     @property
     def run_id(self) -> str:
-        """`{model}-{dataset}-{size}-{hair|nohair}-{loss}`, and `-{tag}` where there is one."""
+        """`{model}-{dataset}-{size}-{hair|nohair}-{loss}`, then `-{tag}` if there is one."""
         name = Cell(self.model, self.dataset, self.size, self.hair).run_id(self.loss)
         return f"{name}-{self.tag}" if self.tag else name
 
@@ -158,7 +158,7 @@ def _typed(name, value, kind):
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
     if type(value) is not kind:
-        hint = "; in YAML, write 1.0e-4 with a point" if kind is float and isinstance(value, str) else ""
+        hint = "; in YAML, write 1.0e-4 with a decimal point" if kind is float and isinstance(value, str) else ""
         raise InputError(
             f"parameter {name}: {_shown(value)} is of type {type(value).__name__}, "
             f"not {kind.__name__}: correct it{hint}"
@@ -167,17 +167,17 @@ def _typed(name, value, kind):
 
 
 def _shown(value):
-    """A value as messages show it: of one that is long or nested, the beginning."""
+    """A value as messages show it; a long or nested value is cut off."""
     shown = reprlib.Repr()
     shown.maxstring, shown.maxother, shown.maxlevel = 120, 120, 2
     try:
         return shown.repr(value)
-    except ValueError:  # Python refuses to write whole numbers of more than 4300 digits
-        return "a number of thousands of digits"
+    except ValueError:  # Python does not print integers of more than 4300 digits
+        return "a number with thousands of digits"
 
 
 def _is_path(text):
-    """Whether a text can name a file: no control characters, no part too long, no unknown user's home."""
+    """Whether a text can be a path: no control characters, no name that is too long, no home of an unknown user."""
     try:
         Path(text).expanduser()
     except RuntimeError:
@@ -191,7 +191,7 @@ def _is_path(text):
 
 def _check(config):
     def refuse(name, rule):
-        raise InputError(f"parameter {name}: {_shown(getattr(config, name))} will not do, it must be {rule}")
+        raise InputError(f"parameter {name}: {_shown(getattr(config, name))} is not valid, it must be {rule}")
 
     for name, allowed in CHOICES.items():
         if getattr(config, name) not in allowed:
@@ -205,9 +205,9 @@ def _check(config):
     if config.part and config.hair:
         refuse("hair", "false where part is set, which is then the only positive class")
     if config.part not in ("", "hair") and config.dataset != "helen":
-        refuse("part", "empty or hair on lfw, whose labels tell no more apart; set dataset to helen")
+        refuse("part", "empty or hair on lfw, which has no labels of other parts; set dataset to helen")
     if not 32 <= config.image_size <= 8192 or config.image_size % 32:
-        refuse("image_size", "a multiple of 32 (the nets' stride), 32 or more and at most 8192")
+        refuse("image_size", "a multiple of 32 (the networks' stride), 32 or more and at most 8192")
     for name in ("fc_units", "epochs", "batch_size", "patience"):
         if not 1 <= getattr(config, name) <= 1_000_000:
             refuse(name, "1 or more and at most 1000000")
@@ -221,7 +221,7 @@ def _check(config):
     if not 0 < config.encoder_width <= 4:
         refuse("encoder_width", "above 0 and at most 4")
     if not 0 <= config.trainable_blocks <= 5:
-        refuse("trainable_blocks", "from 0 (the head alone) to 5 (the whole encoder)")
+        refuse("trainable_blocks", "from 0 (only the head) to 5 (the whole encoder)")
     if not 0 <= config.dropout < 1:
         refuse("dropout", "from 0 (none) to below 1")
     if not 1 <= config.threads <= 1024:
@@ -229,9 +229,7 @@ def _check(config):
     if not 0 <= config.seed < 2**32:
         refuse("seed", "from 0 to 4294967295")
     if not re.fullmatch(r"[a-z0-9._=-]{0,150}", config.tag):
-        refuse(
-            "tag", "made of a-z, 0-9 and the signs . _ = - alone, 150 at most, as it becomes part of a folder's name"
-        )
+        refuse("tag", "made of a-z, 0-9 and . _ = - only, at most 150 characters, because a folder is named by it")
     for name in ("data", "encoder_weights"):
         if not _is_path(getattr(config, name)):
             refuse(name, "a word or path of at most 1000 characters, without control characters")

@@ -1,10 +1,10 @@
 """The two losses of the study: binary cross-entropy (equation 1) and IoU loss (equations 3 and 4).
 
-Both take logits z and compute P = sigmoid(z) themselves, in float32, so that neither is handicapped by
-clipping: on probabilities, cross-entropy's gradient is 0 beyond about 16 nats. T is the label mask.
+Both take logits z and compute P = sigmoid(z) themselves, in float32, so that clipping affects neither: with clipped
+probabilities the gradient of cross-entropy is 0 beyond about 16 nats. T is the label mask.
 
-Each function returns one value per image; the reduction over the batch is stated by the class:
-`BinaryCrossentropy` takes the mean, `IoULoss` the sum ("applied to each element in a batch and added").
+Each function returns one value per image. The class sets the reduction over the batch: `BinaryCrossentropy` takes the
+mean, `IoULoss` the sum ("applied to each element in a batch and added").
 """
 
 import math
@@ -19,9 +19,9 @@ PIXELS = (1, 2, 3)  # axes of one image in (batch, height, width, 1)
 
 
 def check_shapes(mask, other):
-    """Raises InputError unless both have one shape (batch, height, width, 1), as far as a compiled function knows it.
+    """Raises InputError unless both have the same shape (batch, height, width, 1), as far as it is known when compiled.
 
-    Without it a mask of another shape is broadcast, and the loss is a number that means nothing.
+    Without this check a mask of another shape would be broadcast, and the loss would have no meaning.
     """
     shapes = tuple(mask.shape), tuple(other.shape)
     if not (
@@ -35,16 +35,15 @@ def check_shapes(mask, other):
 
 
 def rows(mask, other, pooled=False):
-    """Both, of shape (batch, height, width, 1), as (images, pixels) float32; pooled, the batch is one image.
+    """Both, of shape (batch, height, width, 1), as (images, pixels) float32; if pooled, the batch is one image.
 
-    XLA sums rows in two thirds of the time that it takes for images of one channel. Raises InputError, see
-    `check_shapes`.
+    XLA sums rows in two thirds of the time that images of one channel take. Raises InputError, see `check_shapes`.
     """
     t, x = ops.cast(mask, "float32"), ops.cast(other, "float32")
     check_shapes(t, x)
     known = None not in (*t.shape[1:], *x.shape[1:])
     if not known:
-        t, x = ops.unstack(ops.stack([t, x]))  # which fails when the step runs, if their shapes differ
+        t, x = ops.unstack(ops.stack([t, x]))  # fails at run time if their shapes differ
     images, *sides = ops.shape(x)
     shape = (1, -1) if pooled else (images, math.prod(sides) if known else -1)
     return ops.reshape(t, shape), ops.reshape(x, shape)
@@ -60,10 +59,10 @@ def _soft_iou(t, p):
 
 
 def soft_iou(mask, probabilities):
-    """IoU' of each image, equation 3: I / U with I = sum(T P) and U = sum(T + P - T P).
+    """IoU′ of each image, equation 3: I / U with I = sum(T P) and U = sum(T + P - T P).
 
-    Rule for an empty mask, where equation 3 is 0 for every P and has no gradient: the IoU' of the background,
-    1 - mean(P). It is 1 for an empty prediction, and its gradient pushes every pixel down by the same 1 / pixels.
+    Rule for an empty mask, where equation 3 is 0 for every P and has no gradient: the IoU′ of the background,
+    1 - mean(P). It is 1 for an empty prediction, and its gradient lowers every pixel by the same 1 / pixels.
 
     Args:
         mask: T, (batch, height, width, 1), values 0 or 1, any dtype.
@@ -77,7 +76,7 @@ def soft_iou(mask, probabilities):
 
 
 def iou_loss(mask, logits):
-    """IoU loss of each image, equation 4: 1 - IoU', from logits; an empty mask follows `soft_iou`'s rule.
+    """IoU loss of each image, equation 4: 1 - IoU′, from logits; an empty mask follows `soft_iou`'s rule.
 
     Shapes and dtypes as in `soft_iou`, with logits of any real value; returns (batch,) float32 in [0, 1].
     """
@@ -98,7 +97,7 @@ def binary_crossentropy(mask, logits):
 def iou_gradient(mask, probabilities):
     """dL/dP of IoU loss at every pixel in closed form, equations 5 and 6: (-U T + I (1 - T)) / U^2.
 
-    Training leaves the gradient to automatic differentiation; this is its check and its explanation.
+    Training uses automatic differentiation; this function checks and explains it.
 
     Args:
         mask: T, numpy (batch, height, width, 1), values 0 or 1.

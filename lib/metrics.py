@@ -24,7 +24,7 @@ class Confusion(NamedTuple):
 
     @property
     def accuracy(self):
-        """Share of the pixels that are right, per image, float64 in [0, 1]."""
+        """Share of correct pixels, per image, float64 in [0, 1]."""
         return (self.tp + self.tn) / (self.tp + self.fp + self.fn + self.tn)
 
     @property
@@ -34,7 +34,7 @@ class Confusion(NamedTuple):
         return np.where(union == 0, 1.0, self.tp / np.maximum(union, 1))
 
     def pooled(self):
-        """The confusion matrix of all images' pixels taken together, as arrays of length 1."""
+        """The confusion matrix over the pixels of all images, as arrays of length 1."""
         return Confusion(*(counts.sum(keepdims=True) for counts in self))
 
 
@@ -65,7 +65,7 @@ def score(masks, probabilities):
         probabilities: same shape, float in [0, 1].
     Returns:
         (scores, per_image): `scores` holds floats `accuracy` and `iou` (thresholded at 0.5 per image, then
-        averaged: the headline), `iou_pooled` (thresholded, over the pooled pixels) and `iou_soft` (IoU' of
+        averaged: the headline), `iou_pooled` (thresholded, over the pooled pixels) and `iou_soft` (IoU′ of
         equation 3, no threshold, averaged); `per_image` holds arrays (images,) `accuracy`, `iou`, `iou_soft`,
         `tp`, `fp`, `fn`, `tn`.
     """
@@ -94,7 +94,7 @@ def accuracy(mask, logits):
 def iou(mask, logits):
     """IoU at threshold 0.5 of each image from logits, (batch, height, width, 1) -> (batch,): a Keras metric function.
 
-    Unlike `keras.metrics.BinaryIoU`, which pools the pixels of all images, Keras averages this over images.
+    Keras averages it over images; `keras.metrics.BinaryIoU` pools the pixels of all images instead.
     """
     t, p = mask > 0, logits > 0
     intersection = ops.sum(ops.cast(ops.logical_and(t, p), "float32"), axis=PIXELS)
@@ -103,7 +103,7 @@ def iou(mask, logits):
 
 
 def iou_soft(mask, logits):
-    """IoU' of equation 3 of each image from logits, (batch, height, width, 1) -> (batch,): a Keras metric function."""
+    """IoU′ of equation 3 of each image from logits, (batch, height, width, 1) -> (batch,): a Keras metric function."""
     return soft_iou(mask, ops.sigmoid(ops.cast(logits, "float32")))
 
 

@@ -1,9 +1,9 @@
 """BFCN-32s and FCResNet (van Beers et al., section 2.1): an encoder of `keras.applications` under an FCN-32s head.
 
-The encoder is cut into blocks; the last `trainable_blocks` of them are trained with the head, those before are
-frozen and run in inference mode, batch statistics too. Every layer keeps the name that Keras gives it.
+The encoder has five blocks. The last `trainable_blocks` of them are trained with the head; those before are frozen and
+run in inference mode, batch normalisation too. Every layer keeps the name that Keras gives it.
 
-All that tells networks apart stands in one table, `NETWORKS`; `lib.beyond.networks` adds its rows to it.
+Everything that differs between networks is in one table, `NETWORKS`; `lib.beyond.networks` adds rows to it.
 """
 
 import math
@@ -20,18 +20,18 @@ from keras import ops
 from lib import InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
-STRIDE = 32  # images are this many times larger than the encoder's output
+STRIDE = 32  # the side of an image over that of the encoder's output
 
 
 class Network(NamedTuple):
-    """What tells a network apart from others: a row of `NETWORKS`.
+    """A row of `NETWORKS`: everything that differs between networks.
 
-    encoder: function of `keras.applications` that makes it; the images are preprocessed as that one's.
-    blocks: names of the last layers of its five blocks, of which the fifth ends the encoder; or a function that finds
+    encoder: name of the function of `keras.applications` that makes it and of its preprocessing.
+    blocks: names of the last layers of its five blocks, the fifth at the end of the encoder; or a function that finds
         them among its operations.
     head: (encoder, `Head`) -> logits, (batch, image_size, image_size, 1).
-    cacheable: how many blocks can be frozen so that the head sees nothing of them but the output of the last, which can
-        then be computed once.
+    cacheable: the largest number of frozen blocks of which the head uses only the last output, so that this can be
+        computed once.
     """
 
     encoder: str
@@ -62,11 +62,10 @@ def bilinear_kernel(stride):
 class Upsampling(keras.layers.Layer):
     """`Conv2DTranspose(1, 2 stride, strides=stride, padding="same")` on a single map, as one matrix product.
 
-    With a kernel of twice the stride, the `stride` rows of outputs at an input row depend on that row and its two
-    neighbours: the layer is (rows, 3 w) times (3 w, stride x stride w), whose result is the image as it lies in
-    memory. The numbers are those of the transposed convolution, its weights too (`kernel`, `bias`, same shapes);
-    unlike it, this runs everywhere: at 224 px the gradient of the transposed convolution aborts TensorFlow on CPUs.
-    Starts as bilinear interpolation.
+    With a kernel of twice the stride, the `stride` output rows at an input row depend on that row and its two
+    neighbours. So the layer is (rows, 3 w) times (3 w, stride x stride w), and the result has the memory layout of the
+    image. Numbers and weights (`kernel`, `bias`, their shapes) are those of the transposed convolution, whose gradient
+    aborts TensorFlow on CPUs at 224 px; this one runs on every backend. It starts as bilinear interpolation.
 
     Input (batch, h, w, 1), output (batch, stride h, stride w, 1), in the layer's dtype.
     """
@@ -106,10 +105,10 @@ class Upsampling(keras.layers.Layer):
 
 
 def check_size(image_size: int) -> None:
-    """Raises InputError for a side that the networks, which shrink it five times by 2, cannot give back."""
+    """Raises InputError for an image size that cannot be halved five times."""
     if not isinstance(image_size, Integral) or image_size < STRIDE or image_size % STRIDE:
         raise InputError(
-            f"image_size: {image_size!r} will not do, it must be a multiple of {STRIDE} (the nets' stride)"
+            f"image_size: {image_size!r} is not valid, it must be a multiple of {STRIDE} (the networks' stride)"
         )
 
 
@@ -125,17 +124,17 @@ def fully_connected(x, how, kernels):
 
 
 def score(x, how):
-    """The linear layer that makes one map of features: (batch, n, n, C) -> (batch, n, n, 1).
+    """The linear score layer: feature maps to one map, (batch, n, n, C) -> (batch, n, n, 1).
 
-    It starts at zero, as in FCN-32s (Shelhamer et al., 2017). Random weights on large features saturate the sigmoid at
-    once, and IoU loss, whose gradient carries P (1 - P), may then never leave an all-positive mask.
+    It starts at zero, as in FCN-32s (Shelhamer et al., 2017). Random weights on large features saturate the sigmoid
+    from the start, and IoU loss, whose gradient has the factor P (1 - P), may then never leave an all-positive mask.
     """
     start = {"zeros": "zeros", "glorot": "glorot_uniform"}[how.score_start]
     return keras.layers.Conv2D(1, 1, kernel_initializer=start, name="score", dtype="float32")(x)
 
 
 def fcn32s(kernels):
-    """The head of FCN-32s: fully connected convolutions with these kernels, a score, one up-sampling by 32."""
+    """The head of FCN-32s: fully connected convolutions with these kernels, a score layer, up-sampling by 32."""
 
     def head(encoder, how):
         x = fully_connected(encoder.output, how, kernels)  # (B, n, n, units) with n = image_size / 32
@@ -150,7 +149,7 @@ NETWORKS = {"bfcn32s": Network("VGG16", VGG16, fcn32s((7, 1))), "fcresnet": Netw
 
 
 def find(model: str) -> Network:
-    """The row of a model in `NETWORKS`; the row "", where there is one, is that of any other encoder by its own name.
+    """The row of a model in `NETWORKS`. The row "", if there is one, is for any other encoder, by its own name.
 
     Raises:
         InputError: an unknown model.
@@ -166,14 +165,14 @@ def find(model: str) -> Network:
 
 
 def encoder(model, image_size=224, width=1.0, weights="imagenet"):
-    """The convolutional part of VGG-16 (`bfcn32s`), ResNet-50 (`fcresnet`) or another encoder of `keras.applications`.
+    """The convolutional layers of VGG-16 (`bfcn32s`), ResNet-50 (`fcresnet`) or another of `keras.applications`.
 
     Args:
         model: "bfcn32s", "fcresnet" or another of `NETWORKS`.
         image_size: side of the square input in pixels, a multiple of 32.
         width: every layer has this share of the published filters; 1.0 is the published network. Some encoders, such
-            as EfficientNet and ConvNeXt, exist at 1.0 alone.
-        weights: "imagenet" (width 1.0 only), "demo" (small encoders shipped with this project, width 0.25, trained
+            as EfficientNet and ConvNeXt, exist only at 1.0.
+        weights: "imagenet" (width 1.0 only), "demo" (small encoders of this project, width 0.25, trained
             on synthetic faces by `python -m lib.weights.pretrain`), "none" (random), or the path of a `.h5` or
             `.weights.h5` file with the weights of this encoder at this width.
     Returns:
@@ -181,7 +180,7 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
         image_size / 32, channels).
     Raises:
         InputError: an unknown model, an encoder that does not shrink images by 32, weights that are missing, damaged
-            or of another width, or an image_size that is no multiple of 32.
+            or of another width, or an image_size that is not a multiple of 32.
     """
     name = find(model).encoder
     check_size(image_size)
@@ -210,7 +209,7 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
     if width != 1:
         try:
             base = _scaled(base, width)
-        except (TypeError, ValueError) as error:  # as layers refuse filters that do not fit each other
+        except (TypeError, ValueError) as error:  # layers with numbers of filters that do not match
             raise InputError(f"encoder_width: {name} cannot be scaled to {width}; set it to 1.0") from error
     if path:
         try:
@@ -225,7 +224,7 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
 
 
 def weights_path(model, weights):
-    """The file that `encoder_weights` stands for: the shipped one for "demo", else the path itself, checked."""
+    """The weights file of `encoder_weights`: that of the project for "demo", else the path itself, checked."""
     if weights == "demo":
         path = WEIGHTS / f"{find(model).encoder.lower()}-quarter.weights.h5"
         if not path.is_file():
@@ -242,24 +241,25 @@ def weights_path(model, weights):
 
 
 def _scaled(base, width):
-    """The same network with `width` times the filters in every convolution, and random weights."""
+    """The same network with `width` times as many filters in every convolution, and random weights."""
 
     def scale(layer):
         config = layer.get_config()
         if "filters" in config:
             config["filters"] = max(1, round(width * config["filters"]))
-            config["kernel_initializer"] = "he_normal"  # Keras' default leaves a deep VGG at rest
+            config["kernel_initializer"] = "he_normal"  # with Keras' default a deep VGG does not learn
         return layer.__class__.from_config(config)
 
     return keras.models.clone_model(base, clone_function=scale)
 
 
 def preprocess(model, images):
-    """Images as the model's encoder was trained on them; VGG-16 and ResNet-50: BGR with the ImageNet mean taken off, no
-    scaling ("caffe" mode), about -124 to 151.
+    """Preprocesses images as for the training of the model's encoder; returns a new array.
+
+    For VGG-16 and ResNet-50: BGR minus the ImageNet mean, not scaled ("caffe" mode), about -124 to 151.
 
     Args:
-        images: (batch, size, size, 3) uint8 RGB; left unchanged.
+        images: (batch, size, size, 3) uint8 RGB.
     Returns:
         float32 array of the same shape.
     """
@@ -280,13 +280,13 @@ def build(
     """The segmentation network of section 2.1, or another of `NETWORKS`, with the encoder's first blocks frozen.
 
     BFCN-32s and FCResNet: fully connected convolutions (7x7, then 1x1 for BFCN-32s; 7x7 for FCResNet; ReLU), a linear
-    1x1 score layer, one trainable up-sampling by 32 with kernel 64 that starts bilinear, and a sigmoid.
+    1x1 score layer, one trainable up-sampling by 32 with kernel 64 (initialised as bilinear), and a sigmoid.
 
     Args:
-        model, image_size, encoder_width, encoder_weights: see `encoder`; decoders narrow with the encoder.
+        model, image_size, encoder_width, encoder_weights: see `encoder`; decoders scale with the encoder.
         fc_units: feature maps of each fully connected convolution; 4096 in the paper. SegNet and U-Net have none.
         trainable_blocks: how many of the encoder's five blocks are trained, from the last: 1 in the paper
-            (block5, res5), 0 trains the head alone, 5 everything.
+            (block5, res5), 0 trains only the head, 5 everything.
         score_start: how the score layer starts, "zeros" as in FCN-32s or "glorot" (random, Keras' default).
         dropout: share of the features dropped after each fully connected convolution in training; 0.5 in FCN-32s.
     Returns:
@@ -304,39 +304,39 @@ def build(
 
 
 def block_ends(model, network):
-    """Names of the last layers of the five blocks of a model's encoder, in `network`: the encoder, or all of `build`."""
+    """Names of the last layers of the five encoder blocks; `network` is the encoder or the whole network of `build`."""
     blocks = find(model).blocks
     if not callable(blocks):
         return blocks
     names = [layer.name for layer in network.layers]
-    end = network.operations.index(network.get_layer("fc6")) if "fc6" in names else None  # where the head begins
+    end = network.operations.index(network.get_layer("fc6")) if "fc6" in names else None  # where the head starts
     return blocks(network.operations[:end])
 
 
 def freeze(model, network, trainable_blocks):
-    """Freezes all of `network` up to and with the output of its last frozen encoder block, in place."""
+    """Freezes all layers of `network` up to the output of its last frozen encoder block, in place."""
     cut = frozen_output(model, network, trainable_blocks)
     names = [layer.name for layer in network.layers]
     for layer in network.layers[: names.index(cut) + 1 if cut else 0]:
         layer.trainable = False
-        if isinstance(layer, keras.layers.Dropout):  # in Keras it would go on dropping
+        if isinstance(layer, keras.layers.Dropout):  # Keras would still drop units
             layer.rate = 0.0
 
 
 def frozen_output(model, network, trainable_blocks):
-    """Name of the layer whose output is the last frozen one, or None where nothing is frozen."""
+    """Name of the last frozen layer, or None if nothing is frozen."""
     ends = block_ends(model, network)
     cut = ends[len(ends) - trainable_blocks - 1] if trainable_blocks < len(ends) else None
     return None if cut == network.layers[0].name else cut
 
 
 def halves(network, trainable_blocks):
-    """Cuts a network of `build` where training starts, sharing its layers and weights.
+    """Splits a network of `build` into its frozen and its trained layers; both share its weights.
 
     Returns:
-        (frozen, trained): images -> features, or None where nothing is frozen or the head sees more of the frozen
-        blocks than the output of the last (SegNet and U-Net always, FCN-8s with 0 or 1 blocks trained); and features
-        (or images) -> logits.
+        (frozen, trained): `frozen` maps images to features; it is None if nothing is frozen, or if the head uses more
+        of the frozen blocks than the output of the last (SegNet and U-Net always, FCN-8s with 0 or 1 trained blocks).
+        `trained` maps features (or images) to logits.
     """
     model = network.name
     cut, logits = frozen_output(model, network, trainable_blocks), network.get_layer("logits").output
@@ -356,10 +356,10 @@ def parameters(network):
 
 
 def summary(network: keras.Model) -> list[tuple[str, int, tuple, int, str]]:
-    """What a network of `build` is made of: a row for each encoder block and for each layer of the head.
+    """The structure of a network of `build`: a row for each encoder block and for each layer of the head.
 
     Returns:
-        (name, layers in it, output shape without the batch, weights, "trained", "frozen" or "" without weights).
+        (name, number of layers, output shape without the batch, weights, "trained" or "frozen", "" without weights).
     """
     ends = {end: f"block {i}" for i, end in enumerate(dict.fromkeys(block_ends(network.name, network)), start=1)}
     rows, pending = [], []

@@ -1,6 +1,6 @@
-"""The studies in `outputs/`: which there are, how each stands, and the finished runs of one.
+"""The studies in `outputs/`: the list of them, the state of each, and the finished runs of one.
 
-A study is a folder with one folder for each run, named by its run id; see `record`.
+A study is a folder with one folder for each run, named by its run id (see `record`), or packed (see `packs`).
 """
 
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = PROJECT / "outputs"
 PUBLISHED = OUTPUTS / "published"
-RERUN = "rerun"  # folder below it of what is run again, which is no study
+RERUN = "rerun"  # folder in `outputs/` for runs that are run again; it is not a study
 PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
 
 
@@ -27,7 +27,10 @@ PICTURES = "pictures"  # folder of a published study with the images and labels 
 
 @dataclass(frozen=True)
 class State:
-    """One study as it stands: run ids done and, with one sentence each, failed; folders that cannot be read."""
+    """The state of a study: ids of its runs that are done, have failed (id -> sentence) or are running.
+
+    `problems` has a sentence for each folder that cannot be read.
+    """
 
     folder: Path
     done: list[str]
@@ -38,12 +41,12 @@ class State:
 
     @property
     def name(self) -> str:
-        """Its folder, from `outputs/` on where it lies there."""
+        """Its folder, relative to `outputs/` if it is in there."""
         return str(self.folder.relative_to(OUTPUTS) if self.folder.is_relative_to(OUTPUTS) else self.folder)
 
 
 def state(folder: Path) -> State | None:
-    """How a study stands; None for a folder that holds nothing of a study."""
+    """The state of a study; None for a folder that has no run of any state."""
     try:
         study = read_study(folder)
         done, problems, has_maps = list(study), study.problems, next(iter(study.values())).has_maps
@@ -59,7 +62,7 @@ def state(folder: Path) -> State | None:
 
 
 def studies(outputs: Path = OUTPUTS) -> list[State]:
-    """Every study below `outputs/`, one's own before those in `outputs/published/`."""
+    """Every study in `outputs/`, then every study in `outputs/published/`."""
     folders = [
         folder
         for root in (outputs, outputs / PUBLISHED.name)
@@ -71,7 +74,7 @@ def studies(outputs: Path = OUTPUTS) -> list[State]:
 
 
 def default_study(outputs: Path = OUTPUTS) -> Path:
-    """The study that a notebook opens with: the one that `make study` wrote, else the published one like it."""
+    """The study that a notebook opens by default: that of `make study`, else the published demo."""
     own = outputs / "demo"
     return own if count_finished(own) else outputs / PUBLISHED.name / "demo"
 
@@ -95,7 +98,7 @@ class Study(Mapping):
 
     folder: Path
     runs: dict[str, Run]
-    problems: list[str]  # a sentence for each folder that holds no finished run
+    problems: list[str]  # a sentence for each folder without a finished run
 
     def __getitem__(self, run_id: str) -> Run:
         return self.runs[run_id]
@@ -110,8 +113,8 @@ class Study(Mapping):
 def read_study(folder: str | Path) -> Study:
     """Reads the records of all finished runs in a study's folder.
 
-    Of a packed study (`packs`) they are those of its records. Else files, folders whose names start with "." and the
-    folders in `NOT_RUNS` are passed over, and what is not a finished run becomes a sentence in `problems`.
+    Of a packed study (`packs`) all records are read. Otherwise files, hidden folders (their names start with ".") and
+    the folders in `NOT_RUNS` are skipped. Each folder that is not a finished run becomes a sentence in `problems`.
 
     Raises:
         InputError: if there is no such folder or no finished run in it.
@@ -149,8 +152,8 @@ def frame(study: Study, per_image: bool = False) -> "pandas.DataFrame":
         per_image: whether to give the scores of every test image.
     Returns:
         columns `run`, every parameter, the scores, `epochs_run`, `best_epoch`, `seconds`, `images`, `positive_share`
-        and `source` of the data; or, per image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
-        columns of `Run.per_image`. What a run does not have is missing (NaN).
+        and `source` of the data; or, for each image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
+        columns of `Run.per_image`. Values that a run does not have are NaN.
     """
     import pandas
 

@@ -1,9 +1,9 @@
-"""Packed studies: all runs of a study in a few files, as they are published.
+"""Packed studies: all runs of a study in a few files. Published studies have this form.
 
-records.jsonl      a record a line, by run id
-per_image.csv.gz   a row for each run and test image; accuracy and IoU are left out, as they follow from the counts
+records.jsonl      one record per line, sorted by run id
+per_image.csv.gz   a row for each run and test image; without accuracy and IoU, which follow from the counts
 history.csv.gz     a row for each run and epoch
-probabilities.npz  where there are predicted maps: (images, height, width) uint8 by run id
+probabilities.npz  the predicted maps, if there are any: (images, height, width) uint8 by run id
 """
 
 import csv
@@ -22,7 +22,7 @@ from lib import InputError, reason
 from lib.record import Run, as_columns, checked, read_arrays, rows_of, text_of, write_csv
 
 RECORDS, MAPS = "records.jsonl", "probabilities.npz"
-MAX_BYTES = 1_000_000_000  # of a table, unpacked
+MAX_BYTES = 1_000_000_000  # largest unpacked size of a table
 
 
 def is_packed(study: Path) -> bool:
@@ -32,7 +32,7 @@ def is_packed(study: Path) -> bool:
 
 @dataclass(frozen=True)
 class Pack:
-    """The files that the runs of a packed study share, read when first asked for."""
+    """The files that the runs of a packed study share, read on first use."""
 
     folder: Path
 
@@ -61,14 +61,14 @@ class Pack:
 
 
 def _without_empty(header, rows):
-    """Header and rows without the columns that other runs alone have."""
+    """Header and rows without the columns that only other runs have."""
     kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 @dataclass(frozen=True)
 class PackedRun(Run):
-    """A run of a packed study. `folder` is where it would lie if it were unpacked."""
+    """A run of a packed study. `folder` is the path that it would have in an unpacked study."""
 
     pack: Pack
 
@@ -126,7 +126,7 @@ def read(study: Path) -> tuple[dict[str, Run], list[str]]:
 
 
 def write(folder: Path, runs: Iterable[Run], with_maps: Iterable[str] = ()) -> None:
-    """Packs runs into `folder`, their maps where their run id is among `with_maps`. The same runs give the same bytes.
+    """Packs runs into `folder`, with maps for the run ids in `with_maps`. The same runs give the same bytes.
 
     Raises:
         InputError: a file of a run that cannot be read.
@@ -158,7 +158,7 @@ def _write_table(path, tables):
 
 
 def _as_text(column):
-    """Numbers as Python writes them, whole ones without a point, NaN as nothing."""
+    """Numbers as Python writes them; integers without a decimal point, NaN as an empty text."""
     values = np.asarray(column).tolist()
     return [
         ""

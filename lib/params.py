@@ -1,4 +1,4 @@
-"""Parameter files and cells: YAML, a notebook's parameters cell and profiles -> checked configurations."""
+"""Reads parameters: YAML files, profiles and the parameters cell of a notebook -> checked configurations."""
 
 import ast
 import fnmatch
@@ -15,25 +15,25 @@ from lib import PROJECT, InputError, reason
 from lib.config import NAMED, Config, resolve
 
 PARAMS = PROJECT / "params"
-MOST = 100_000  # runs of a grid
+MOST = 100_000  # largest number of runs of a grid
 
 
 def configurations(
     profile: str, only: str = "*", overrides: dict | None = None, seeds: int | None = None
 ) -> list[Config]:
-    """The runs of a study, in the order in which they best start.
+    """The runs of a study, in the best order to start them.
 
-    They are the 32 files of `params/`, each over the profile; or, where the profile has a `grid` (a mapping from
-    parameters to lists of values, or a list of such mappings), all combinations of these values. What tells a run
-    apart from others and is not in its run id otherwise becomes its tag: "part=eyes-seed2".
+    They are the 32 files of `params/`, each applied over the profile. If the profile has a `grid` (a mapping from
+    parameters to lists of values, or a list of such mappings), they are all combinations of these values. Parameters
+    of the grid that are not in the run id otherwise become its tag, for example "part=eyes-seed2".
 
     Args:
-        profile: a file of `params/profiles/` without its ending.
+        profile: name of a file in `params/profiles/`, without its extension.
         only: keep the run ids that match this pattern, for example "*-lfw-big-*".
-        overrides: parameters that win over both, for example {"seed": 1}.
-        seeds: repeat every run with the seeds 0, 1, ... below this number; default: the grid's, else one run.
+        overrides: parameters that override both, for example {"seed": 1}.
+        seeds: repeat every run with the seeds from 0 to below this number; default: the grid's seeds, else one run.
     Raises:
-        InputError: an unknown profile, a pattern that matches no run, or a bad parameter (file named).
+        InputError: an unknown profile, a pattern that matches no run, or a bad parameter (with its file).
     """
     profiles = sorted(path.stem for path in (PARAMS / "profiles").glob("*.yaml"))
     if profile not in profiles:
@@ -55,19 +55,19 @@ def configurations(
                 chosen = {**run, "seed": seed} if seeds or "seed" in run else run
                 config = resolve(base, chosen, overrides or {}, {"seed": seed, "tag": tag(chosen)})
                 if configs.setdefault(config.run_id, config) != config:
-                    raise InputError(f"two runs would be called {config.run_id}; take one out of the grid")
+                    raise InputError(f"two runs would have the id {config.run_id}; remove one of them from the grid")
         except InputError as error:
             raise InputError(f"{path.name} with profile {profile}: {error}") from error
     chosen = [config for config in configs.values() if fnmatch.fnmatch(config.run_id, only)]
     if not chosen:
         raise InputError(f"--only: no run id matches {only!r}; `python -m lib.study plan` lists them")
-    # Data set and model change fastest, so that the first runs each prepare another cache; seeds slowest, so that a
-    # study that was stopped has all of its runs from fewer seeds.
+    # Data set and model change fastest, so that the first runs fill different caches. Seeds change slowest, so that a
+    # study that was stopped has complete seeds.
     return sorted(chosen, key=lambda c: (c.seed, c.size, c.hair, c.tag, c.loss, c.model, c.dataset))
 
 
 def combinations(grid: dict | list, path: Path) -> list[dict]:
-    """All combinations of a profile's `grid`, as parameters of one run each. Raises InputError naming `path`."""
+    """All combinations of a profile's `grid`: the parameters of each run. Raises an InputError that names `path`."""
     runs = []
     if not grid:
         raise InputError(f"{path.name}: grid is empty; give a list of values for each parameter, as loss: [iou, bce]")
@@ -81,29 +81,29 @@ def combinations(grid: dict | list, path: Path) -> list[dict]:
 
 
 def tag(run: dict) -> str:
-    """What a run's id has to say beside its model, data set, size, hair and loss: "learning_rate=0.001-seed2"."""
+    """The rest of a run id after model, data set, size, hair and loss, for example "learning_rate=0.001-seed2"."""
     words = [f"{name}={value}".lower() for name, value in run.items() if name not in (*NAMED, "seed")]
     return "-".join([*words, f"seed{run['seed']}"] if run.get("seed") else words)
 
 
-MAX_YAML = 100_000  # bytes of a parameter file
+MAX_YAML = 100_000  # largest size of a parameter file, in bytes
 
 
 class Strict(yaml.SafeLoader):
-    """PyYAML's safe loader that refuses a name given twice and numbers of base 60, as 1:30, which it would take for 90."""
+    """PyYAML's safe loader, but without names given twice and numbers in base 60 (YAML reads 1:30 as 90)."""
 
     def construct_mapping(self, node, deep=False):
         if isinstance(node, yaml.MappingNode):
             names = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
             for (_, name), count in names.most_common(1):
                 if count > 1:
-                    raise ValueError(f"{name[:100]} stands there twice: keep one")
+                    raise ValueError(f"{name[:100]} is given twice: keep one")
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):
         if ":" in node.value:
             raise ValueError(
-                f"{node.value[:100]} is a number of base 60 to YAML: write it with digits alone, or in quotes"
+                f"{node.value[:100]} is a number in base 60 in YAML: write it with digits only, or in quotes"
             )
         return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
 
@@ -113,20 +113,20 @@ for _kind in ("int", "float"):
 
 
 def read_yaml(path: Path) -> dict:
-    """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for all else in it."""
+    """Parameters of a YAML file (safe loader, no aliases), as a mapping. Raises InputError for anything else."""
     try:
         if Path(path).stat().st_size > MAX_YAML or not Path(path).is_file():
-            raise ValueError(f"it is no file of at most {MAX_YAML:,} bytes")
+            raise ValueError(f"it is not a file of at most {MAX_YAML:,} bytes")
         text = Path(path).read_text(encoding="utf-8")
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > 20:  # a few aliases expand to terabytes
+            if isinstance(event, yaml.AliasEvent) or depth > 20:  # a few aliases can expand to terabytes
                 raise ValueError("it has an alias or is nested too deeply: write plain values")
         content = Strict(text).get_single_data()
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such parameter file; params/ lists them") from error
-    except Exception as error:  # foreign text: PyYAML raises many types
+    except Exception as error:  # of any text: PyYAML raises many types
         raise InputError(f"{path}: cannot be read as YAML ({reason(error)}); correct the file") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"{path}: holds no parameters; write one `name: value` on each line")
@@ -147,10 +147,10 @@ def thread_limits(threads: int) -> dict[str, str]:
 
 
 def from_notebook(namespace: dict) -> Config:
-    """The configuration that a notebook's parameters cells have set, unknown injected names refused.
+    """The configuration from a notebook's parameters cells; an unknown injected name raises InputError.
 
     Args:
-        namespace: the notebook's `globals()`. Papermill heads the cell that it injects with `# Parameters`; names
+        namespace: the notebook's `globals()`. Papermill starts the cell that it injects with `# Parameters`; names
             assigned in such a cell must be parameters of the notebook.
     """
     own = {field.name for field in fields(Config)} | {"out_dir"}
@@ -159,7 +159,7 @@ def from_notebook(namespace: dict) -> Config:
         if cell.startswith("# Parameters\n"):
             try:
                 statements = ast.parse(cell).body
-            except SyntaxError:  # not papermill's cell, which is plain Python
+            except SyntaxError:  # not a cell of papermill, which is plain Python
                 continue
             names = [
                 target.id

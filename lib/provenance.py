@@ -1,8 +1,8 @@
-"""What decided a run's numbers: the key that it is filed under, the versions of its libraries, the processor.
+"""What determines a run's numbers: its key, the versions of the libraries, the processor.
 
-The key counts the code that a run's numbers come from and nothing else: of the modules `DECIDING`, the definitions that
-training and scoring this configuration reach, without comments, docstrings, type hints and messages of errors. So a
-run keeps its key when a loss is added that it does not use.
+The key covers only the code that determines a run's numbers: the definitions in the modules `DECIDING` that training
+and scoring of this configuration use, without comments, docstrings, type hints and error messages. So a run keeps its
+key when a loss is added that it does not use.
 """
 
 import ast
@@ -33,14 +33,11 @@ DECIDING = (
     "beyond.scores",
     "data.datasets",
 )  # modules of lib
-ROOTS = {
-    "training": ("build", "fit", "evaluate", "Task"),
-    "data.datasets": ("Dataset",),
-}  # where the numbers of a run begin
-TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: of these the run's own row counts
-VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: datasets.FORMAT
-MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
-THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS")  # as they were set when this process imported its libraries
+ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data.datasets": ("Dataset",)}  # entry points
+TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: only the row of the run counts
+VERSIONED = ("load", "digest")  # they read the data; their version, datasets.FORMAT, is in the digest of the data
+MESSAGES = re.compile(r".*Error|print|warn")  # functions whose arguments are text for people
+THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS")  # when this process imported its libraries
 HINTS = (
     "annotation",
     "returns",
@@ -53,10 +50,10 @@ HINTS = (
 
 
 def key(config: Config) -> tuple[str, dict[str, str]]:
-    """The key that a run is filed under: a digest of its parameters, notebook, code and data.
+    """The key of a run: a digest of its parameters, notebook, code and data.
 
     Returns:
-        (key, parts): hexadecimal; `parts` has the digest of each of the four, so that one can say what changed.
+        (key, digests): hexadecimal; the digest of each of the four tells what has changed.
     Raises:
         InputError: the data are missing (see `datasets.digest`).
     """
@@ -65,9 +62,9 @@ def key(config: Config) -> tuple[str, dict[str, str]]:
 
 
 def key_parts(config: Config) -> dict[str, str]:
-    """Digests of the parameters, the notebook and the code: the parts of the key that need no data.
+    """Digests of the parameters, the notebook and the code, which need no data.
 
-    The content of data and of weights files counts, not where they lie; the notebook's parameters cell does not count.
+    The content of data and of weights files counts, not their paths. The notebook's parameters cell does not count.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     if config.encoder_weights not in ("imagenet", "none"):
@@ -77,7 +74,7 @@ def key_parts(config: Config) -> dict[str, str]:
         try:
             weights = models.weights_path(config.model, config.encoder_weights)
             params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-        except InputError:  # no such file, which the run itself says
+        except InputError:  # no such file: the run itself reports it
             pass
     return {
         "parameters": _digest(json.dumps(params, sort_keys=True)),
@@ -94,7 +91,7 @@ def _digest(text: str) -> str:
 
 
 def notebook_code(path: Path) -> str:
-    """What of a notebook counts: its code cells but the parameters cell, without comments."""
+    """What counts of a notebook: its code cells except the parameters cell, without comments."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     counted = []
     for cell in cells:
@@ -110,9 +107,9 @@ def notebook_code(path: Path) -> str:
 
 
 def code(config: Config, folder: Path) -> str:
-    """The definitions in the modules of `folder` that decide the numbers of a run, in one order, as text.
+    """The definitions in the modules of `folder` that determine the numbers of a run, sorted, as text.
 
-    A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, or one that counts.
+    A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, directly or not.
     """
     sources = tuple((folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in DECIDING)
     loss = "jaccard" if config.loss == "iou" and config.loss_reduction == "pooled" else config.loss
@@ -143,7 +140,7 @@ def _code(sources: tuple[str, ...], chosen: frozenset[str]) -> str:
 
 @cache
 def _definitions(source: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
-    """A module's statements by the name that they define ("": none), and what it imports of lib: name -> "module.name"."""
+    """A module's statements by the name that they define ("": none), and its imports of lib: name -> "module.name"."""
     definitions, imported = {"": []}, {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("lib."):
@@ -164,7 +161,7 @@ def _is_main(node):
 
 
 def _row(table, chosen):
-    """The definition of a table, {name: ...}, with the rows of these names alone."""
+    """The definition of a table, {name: ...}, with only the rows of these names."""
     table = copy.deepcopy(table)
     for node in ast.walk(table):
         if isinstance(node, ast.Dict):
@@ -178,7 +175,7 @@ def _row(table, chosen):
 
 
 def _counted(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """The fields of a syntax node that decide numbers: neither docstrings nor type hints nor texts for people."""
+    """The fields of a syntax node that can change numbers: no docstrings, type hints or text for people."""
     is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     is_message = isinstance(node, ast.Call) and MESSAGES.fullmatch(ast.unparse(node.func).rpartition(".")[2])
     for name in () if is_text else ("func",) if is_message else node._fields:
@@ -212,14 +209,14 @@ def _shape(part: Any) -> str:
 
 
 def processor() -> str:
-    """The maker's name of this machine's processor, where it can be had."""
+    """The name of this machine's processor, as its maker gives it if it is available."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else []
     return (names or [platform.processor() or platform.machine()])[0]
 
 
 def versions() -> dict:
-    """Versions of what decides the numbers, the processor, and the device that the backend computes on ("CPU:0", "cuda:0")."""
+    """Versions of the libraries that determine the numbers, the processor, and the device ("CPU:0", "cuda:0")."""
     import keras
 
     backend = keras.backend.backend()

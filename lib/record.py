@@ -1,4 +1,4 @@
-"""What a run leaves behind, written, read and checked here.
+"""Writes, reads and checks the files of a run.
 
 A run's folder, named by its run id, holds `record.json` (written last: without it the run is not finished),
 `history.csv`, `per_image.csv`, `probabilities.npz` and the executed `train.ipynb`. See `packs` for published studies.
@@ -47,19 +47,19 @@ NUMBERS = (
     "fc_units",
     "synthetic_images",
     "synthetic_share",
-)  # parameters that are read as numbers where a record has them
+)  # parameters that must be numbers if a record has them
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
 COUNTS = ("tp", "fp", "fn", "tn")
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
-MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # bytes of a text file, and of arrays unpacked, that are read
+MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # largest text file and unpacked arrays that are read, in bytes
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: its record, and its other files, read when first asked for.
+    """One finished run: its record, and its other files, which are read on first use.
 
-    Reading a file that is missing or damaged raises `InputError`.
+    A file that is missing or damaged raises `InputError` when it is read.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def cell(self) -> Cell:
-        """What was segmented with what; the same for the two losses."""
+        """Model, data set, size and hair; the same for both losses."""
         return Cell(*(self.record["params"][name] for name in NAMED[:4]))
 
     @property
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def tag(self) -> str:
-        """What tells the run apart from others of its cell and loss, for example "seed1"; else empty."""
+        """What distinguishes the run from others with its cell and loss, for example "seed1"; else empty."""
         return str(self.record["params"].get("tag", ""))
 
     @property
@@ -91,12 +91,12 @@ class Run:
         return self.folder / "train.ipynb"
 
     def score(self, metric: str) -> float:
-        """accuracy, iou, iou_pooled or iou_soft on the test part, in [0, 1]; or epochs, those run."""
+        """accuracy, iou, iou_pooled or iou_soft on the test part, in [0, 1]; or epochs, the number run."""
         return float(self.record["epochs_run"] if metric == "epochs" else self.record["scores"][metric])
 
     @property
     def has_maps(self) -> bool:
-        """Whether the predicted probabilities of the test part are there."""
+        """Whether the predicted probabilities of the test part are stored."""
         return (self.folder / "probabilities.npz").is_file()
 
     @cached_property
@@ -144,7 +144,7 @@ class Run:
 
 
 def from_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
-    """`accuracy` and `iou` of each image, (images,) float64, as `metrics.Confusion` has them; no image is without pixels."""
+    """`accuracy` and `iou` of each image, (images,) float64, as in `metrics.Confusion`; every image has pixels."""
     union, pixels = tp + fp + fn, np.maximum(tp + fp + fn + tn, 1)
     return {"accuracy": (tp + tn) / pixels, "iou": np.where(union == 0, 1.0, tp / np.maximum(union, 1))}
 
@@ -174,9 +174,9 @@ def write(
     """Writes a finished run into `folder`, the record last. An earlier run there is set aside, never overwritten.
 
     Args:
-        record: as `RECORD_KEYS` has it.
+        record: with the keys of `RECORD_KEYS`.
         history: column -> a value for each epoch.
-        per_image: column -> (images,), of the test part, `id` among them.
+        per_image: column -> (images,) of the test part, with a column `id`.
         probabilities: (images, height, width) uint8, 255 P.
     """
     if (folder / "record.json").exists():
@@ -199,7 +199,7 @@ def write_csv(file: TextIO, columns: Mapping[str, Sequence]) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Moves what stands in a run's folder to `.superseded/<run_id>-<time>` beside it, so that nothing is lost."""
+    """Moves a run's folder to `.superseded/<run_id>-<time>` beside it, so that nothing is lost."""
     if os.path.lexists(folder):
         kept = folder.parent / SUPERSEDED / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         kept.parent.mkdir(exist_ok=True)
@@ -212,7 +212,7 @@ def set_aside(folder: Path) -> None:
 def read_run(folder: Path) -> Run:
     """Reads the record of one finished run. Raises InputError if the folder holds none."""
     path = folder / "record.json"
-    if not os.path.isfile(path):  # where Path.is_file would raise, in a folder that cannot be entered
+    if not os.path.isfile(path):  # Path.is_file raises for a folder that cannot be opened
         raise InputError(
             f"{folder}: has no record.json, so it is not a finished run; `python -m lib.study run` "
             "completes it if it is a run of the study, else move it elsewhere"
@@ -228,11 +228,11 @@ def read_run(folder: Path) -> Run:
 
 
 def checked(record: object, place: str) -> dict:
-    """The record, if all that readers rely on is there and in range. Raises InputError with its `place`."""
+    """The record, if every key that is used is present and in range. Raises an InputError that names `place`."""
     wrong = _wrong_key(record)
     if wrong:
         raise InputError(
-            f"{place}: {wrong} is missing or of the wrong type or out of range; delete the folder and run it "
+            f"{place}: {wrong} is missing, has the wrong type or is out of range; delete the folder and run it "
             "again with `python -m lib.study run`"
         )
     if record["format"] != FORMAT:
@@ -311,7 +311,7 @@ def text_of(path: Path, most: int = MAX_TEXT) -> str:
         OSError, ValueError: also for what is not a file or has more than `most` bytes.
     """
     if path.exists() and not path.is_file():
-        raise ValueError("it is not a file")  # to open a pipe would wait for ever
+        raise ValueError("it is not a file")  # opening a pipe would wait for ever
     with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -320,15 +320,15 @@ def text_of(path: Path, most: int = MAX_TEXT) -> str:
 
 
 def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of CSV. Raises ValueError or csv.Error, also for values that are no one's."""
+    """(header, rows) of CSV. Raises ValueError or csv.Error, also for values of more than 300 characters."""
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     if max((len(value) for row in rows for value in row), default=0) > 300:
-        raise ValueError("a value of it has more than 300 characters")
+        raise ValueError("one of its values has more than 300 characters")
     return header, rows
 
 
 def as_columns(header: list[str], rows: list[list[str]], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Columns of CSV: those in `dtypes` are required, others float64 (empty: NaN). Raises ValueError."""
+    """Columns of CSV: those in `dtypes` are required, others are float64 (empty: NaN). Raises ValueError."""
     missing = [name for name in dtypes if name not in header]
     if missing:
         raise ValueError(f"it has no column {missing[0]}")
@@ -349,10 +349,10 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
         if sum(member.file_size for member in members) > MAX_ARRAYS:
             raise ValueError(f"it unpacks to more than {MAX_ARRAYS:,} bytes")
         if any(member.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for member in members):
-            raise ValueError("it is packed with another method than deflate")
+            raise ValueError("it is compressed with another method than deflate")
         with np.load(path, allow_pickle=False) as arrays:
             return [np.asarray(arrays[name]) for name in names]
-    except Exception as error:  # foreign bytes: zipfile's and numpy's readers raise a dozen types
+    except Exception as error:  # of any bytes: the readers of zipfile and numpy raise many types
         raise unreadable(path, error) from error
 
 

@@ -22,15 +22,15 @@ from lib.data import cache, datasets
 from lib.provenance import key, versions
 from lib.record import FORMAT, claim, write
 
-ENCODE_BATCH = 32  # images a step when the frozen part is encoded
+ENCODE_BATCH = 32  # images per step when the frozen layers encode the data
 LOSSES = losses.LOSSES | {name: partial(surrogates.Surrogate, name) for name in BEYOND["loss"]}
-# Of the batch; "own" is what the loss's class says, "pooled" is of cross-entropy, and see `loss`.
+# Over the batch. "own" is the default of the loss's class; "pooled" here is for cross-entropy, see `loss`.
 REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_batch_size"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """The data of one configuration: the decoded set, its split, and which pixels count as positive."""
+    """The data of one configuration: the decoded data set, its split, and which pixels are positive."""
 
     dataset: datasets.Dataset
     split: datasets.Split
@@ -42,7 +42,7 @@ class Task:
         return datasets.binary_masks(self.dataset.labels[rows], self.hair, self.part)[..., None]
 
     def describe(self) -> dict:
-        """Provenance for the record: where the data come from, counts of the parts, share of positive pixels."""
+        """Provenance for the record: source of the data, images in each part, share of positive pixels."""
         rows = np.arange(len(self.dataset.ids))
         counts = {part: len(rows[getattr(self.split, part)]) for part in ("train", "validation", "test")}
         return {
@@ -58,13 +58,13 @@ class Task:
 
 
 def load_task(config: Config) -> Task:
-    """Loads (and on first use decodes) the data of a configuration."""
+    """Loads the data of a configuration; on first use they are decoded."""
     dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())
     return Task(dataset, dataset.split(**config.split_arguments()), config.hair, config.part)
 
 
 def build(config: Config) -> keras.Model:
-    """The network of a configuration, freshly initialised from its seed."""
+    """The network of a configuration, initialised from its seed."""
     keras.utils.set_random_seed(config.seed)
     network = models.build(
         config.model,
@@ -79,14 +79,14 @@ def build(config: Config) -> keras.Model:
     if config.batch_norm == "frozen":
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization) and not layer.name.startswith("decoder"):
-                layer.trainable = False  # in Keras such a layer also runs in inference mode
+                layer.trainable = False  # Keras then runs the layer in inference mode
     return network
 
 
 def loss(config: Config) -> keras.losses.Loss:
-    """The loss of a configuration, with the reduction over the batch that it asks for.
+    """The loss of a configuration, with its reduction over the batch.
 
-    "pooled" counts the pixels of the batch as one image; of cross-entropy that is the mean over equal images.
+    "pooled" treats the pixels of the batch as one image; for cross-entropy that is the mean over images of equal size.
     """
     if config.loss_reduction == "pooled" and config.loss != "bce":
         return surrogates.Surrogate("jaccard" if config.loss == "iou" else config.loss, pooled=True)
@@ -97,10 +97,10 @@ def loss(config: Config) -> keras.losses.Loss:
 class Batches(keras.utils.PyDataset):
     """Batches (inputs, masks) of one part of a split, read from memory maps: all images in `len` batches.
 
-    `inputs` are cached features, (n, h, w, channels) float32, or None for the images themselves, preprocessed. Given a
-    seed, each epoch has another order and the batches have no end: Keras then reads on from epoch to epoch, where for
-    batches with an end it starts two readers an epoch. Where reading is slower than training, TensorFlow comes to read
-    ahead what it can while the validation part is scored, about as many batches as that part has.
+    `inputs` are cached features, (n, h, w, channels) float32, or None for the images themselves, preprocessed. With a
+    seed, each epoch has another order and the batches are endless: Keras then keeps its reader over all epochs; with a
+    finite number of batches it starts two readers per epoch. If reading is slower than training, TensorFlow prefetches
+    batches while the validation part is scored, about as many as that part has.
     """
 
     def __init__(self, task, part, model, inputs, batch_size, seed=None):
@@ -120,16 +120,16 @@ class Batches(keras.utils.PyDataset):
         order = (
             self.rows if self.seed is None else (np.random.default_rng([self.seed, epoch + 1]).permutation(self.rows))
         )
-        rows = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])  # in file order: fewer seeks
+        rows = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])  # sorted: fewer seeks
         if self.inputs is None:
             return models.preprocess(self.model, self.task.dataset.images[rows]), self.task.masks(rows)
         return self.inputs[rows], self.task.masks(rows)
 
 
 def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
-    """Output of the frozen part for every image of the data set, computed once and memory-mapped.
+    """Output of the frozen layers for every image of the data set, computed once and memory-mapped.
 
-    Shared by all runs with the same images, frozen weights and backend, whatever their loss, size or hair.
+    All runs with the same images, frozen weights and backend share it, with any loss, size or hair.
 
     Returns:
         (n, h, w, channels) float32, read-only, in the data set's order.
@@ -170,9 +170,9 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with a clear sentence after an epoch whose mean loss is no number, as any step's makes it.
+    """Raises InputError after an epoch whose mean loss is NaN or infinite, as it is if the loss of any step is.
 
-    Looking at each step's loss would wait for the device each time.
+    To check the loss of each step would wait for the device each time.
     """
 
     def __init__(self, config):
@@ -211,14 +211,14 @@ class DeadUnits(keras.callbacks.Callback):
 
 
 def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple[dict, dict]:
-    """Trains `network` in place as Table 2 says and leaves it with the weights of its best epoch.
+    """Trains `network` in place as in Table 2 and restores the weights of its best epoch.
 
-    RMSprop; stops after `patience` epochs without a better `monitor`.
+    RMSprop with early stopping after `patience` epochs without a better `monitor`.
 
     Returns:
-        (history, info): columns of one value for each epoch, `epoch` from 1; `best_epoch`, `epochs_run`, and
-        `seconds` for `features` and `training`, `dead_units` of the first and the best epoch (see `DeadUnits`), and
-        `predict`: a function from a slice of the data set to P, (images, size, size, 1) float32.
+        (history, info): `history` has columns with a value for each epoch, `epoch` from 1; `info` has `best_epoch`,
+        `epochs_run`, `seconds` for `features` and `training`, `dead_units` of the first and the best epoch (see
+        `DeadUnits`), and `predict`: a function from a slice of the data set to P, (images, size, size, 1) float32.
     """
     start = time.time()
     frozen, trained = models.halves(network, config.trainable_blocks)
@@ -245,7 +245,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     )
     dead = DeadUnits(network, network.input if inputs is None else frozen.output, validation)
     if keras.backend.backend() == "tensorflow":
-        # It traces a function that makes variables twice: with those of optimizer and metrics made before, once.
+        # TensorFlow traces a function twice if it makes variables. So those of optimizer and metrics are made first.
         trained.optimizer.build(trained.trainable_variables)
         trained.evaluate(validation, steps=1, verbose=0)
     fitted = trained.fit(
@@ -278,8 +278,8 @@ def evaluate(
     """Scores of a trained network on the test part, with `predict` of `fit`.
 
     Returns:
-        (scores, per_image, P): all of `metrics.score` and `score`, whose threshold is chosen on the
-        validation part; P is (images, size, size, 1) float32.
+        (scores, per_image, P): those of `metrics.score` and of `beyond.scores.score`, which chooses a threshold on
+        the validation part; P is (images, size, size, 1) float32.
     """
     parts = {
         part: (task.masks(rows), predict(rows))
@@ -294,13 +294,13 @@ def evaluate(
 def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> dict:
     """Trains a configuration, scores it on the test part and writes its files into `folder`, the record last.
 
-    `network` and `task` are those of `build` and `load_task`, for callers that have them already.
+    `network` and `task` are the results of `build` and `load_task`, if the caller has them already.
 
     Files: `history.csv`, `per_image.csv`, `probabilities.npz` (uint8 255 P of the test part, and ids) and
     `record.json`, which is returned as a dict. An earlier run in `folder` is set aside, never overwritten.
 
     Raises:
-        InputError: bad data, weights or parameters, a folder that cannot be written, or a loss that is no number.
+        InputError: bad data, weights or parameters, a folder that cannot be written, or a loss that is NaN or infinite.
     """
     folder = Path(folder)
     claim(folder)

@@ -1,7 +1,7 @@
 """Networks beyond the paper: FCN-8s, U-Net, SegNet, and other encoders of `keras.applications` under an FCN-32s head.
 
-Importing this module adds them to `models.NETWORKS`, so that `models.build` makes them by name. An encoder under the head
-of BFCN-32s goes by the name of its function in `keras.applications`, for example "MobileNetV2".
+Importing this module adds them to `models.NETWORKS`, so that `models.build` makes them by name. The name of an encoder
+under the head of BFCN-32s is that of its function in `keras.applications`, for example "MobileNetV2".
 """
 
 from itertools import pairwise
@@ -15,14 +15,13 @@ from lib.models import RESNET50, VGG16, Network, Upsampling, fcn32s, fully_conne
 
 @keras.saving.register_keras_serializable("iou_loss_study")
 class MaxUnpooling(keras.layers.Layer):
-    """Undoes a 2x2 max pooling with its indices (SegNet: Badrinarayanan et al., 2017); has no weights.
+    """Reverses a 2x2 max pooling with its indices (SegNet: Badrinarayanan et al., 2017); has no weights.
 
-    Each value goes to the place in its 2x2 window that held the largest value before the pooling, the first
-    of equals in reading order; the other three are 0. The gradient goes to the values alone: the indices have
-    none.
+    Each value goes to the position in its 2x2 window that had the largest value before the pooling (of equal values the
+    first in reading order); the other three are 0. The gradient goes only to the values: the indices have none.
 
-    Inputs: [values (batch, h, w, channels), the map before the pooling (batch, 2h, 2w, channels)]; output of
-    the map's shape, in the layer's dtype.
+    Inputs: [values (batch, h, w, channels), the map before the pooling (batch, 2h, 2w, channels)]; the output has the
+    shape of that map and the layer's dtype.
     """
 
     def call(self, inputs):
@@ -47,8 +46,9 @@ class MaxUnpooling(keras.layers.Layer):
 def fcn8s(skips):
     """FCN-8s (Shelhamer et al., 2017) with the features of blocks 4 and 3, the layers `skips`.
 
-    Fully connected convolutions 7x7 and 1x1 and score as in FCN-32s, up-sampled by 2, plus a score of block 4, by 2, plus
-    a score of block 3, by 8. The scores of blocks start at 0 and the up-samplings bilinear, as published; all are trained.
+    Fully connected convolutions 7x7 and 1x1 and a score as in FCN-32s; up-sampled by 2, plus a score of block 4;
+    up-sampled by 2, plus a score of block 3; up-sampled by 8. As published, the scores of blocks are initialised as 0
+    and the up-samplings as bilinear; all are trained.
     """
 
     def head(encoder, how):
@@ -65,13 +65,14 @@ def fcn8s(skips):
 
 
 def unet(skips, has_full_size):
-    """U-Net's decoder (after Ronneberger et al., 2015): from the encoder's output upwards, at each size a 2x2 transposed
-    convolution, beside it the encoder's features of that size, and two 3x3 convolutions with ReLU, all with as many
-    maps as these features. Padded: the output has the input's size.
+    """U-Net's decoder (after Ronneberger et al., 2015), padded, so that the output has the size of the input.
+
+    At each size from the encoder's output upwards: a 2x2 transposed convolution, concatenated with the encoder's
+    features of that size, and two 3x3 convolutions with ReLU, all with as many maps as these features.
 
     Args:
-        skips: layers with the last features of each block before they shrink, the largest first.
-        has_full_size: whether the first of them is of the images' own size.
+        skips: layers with the last features of each block before its pooling or stride, the largest first.
+        has_full_size: whether the first of them has the size of the images.
     """
 
     def head(encoder, _):
@@ -101,9 +102,11 @@ def _decoded(x, filters, level):
 
 
 def segnet(encoder, _):
-    """SegNet's decoder (Badrinarayanan et al., 2017) on VGG-16: the encoder mirrored, with `MaxUnpooling`, and 3x3
-    convolutions with batch normalisation and ReLU, the last one to a single map. The encoder is VGG-16's, which has no
-    batch normalisation; the authors' has."""
+    """SegNet's decoder (Badrinarayanan et al., 2017) on VGG-16: the mirrored encoder.
+
+    It has `MaxUnpooling` and 3x3 convolutions with batch normalisation and ReLU; the last convolution has a single map.
+    The encoder is that of VGG-16 without batch normalisation; the authors' encoder has it.
+    """
     x = encoder.output
     for block, pooling in reversed(list(enumerate(VGG16, start=1))):
         x = MaxUnpooling(name=f"unpooling{block}")([x, encoder.get_layer(pooling).input])  # twice the size
@@ -123,19 +126,19 @@ def _convolution(x, filters, kernel, name, **options):
 def blocks_by_size(operations: list) -> list[str]:
     """Splits an encoder into five blocks by the size of its feature maps: names of the blocks' last layers.
 
-    A block starts where weights first make a smaller map, and ends with a layer that every path passes.
-    VGG-16 and ResNet-50 so get the blocks of `models.NETWORKS`. With more than five sizes the first block has
-    several; with fewer, or with paths around the ends, the first blocks are empty and end with the input.
+    A block starts where layers with weights first make a smaller map, and ends with a layer on every path. For VGG-16
+    and ResNet-50 this gives the blocks of `models.NETWORKS`. With more than five sizes the first block has several of
+    them. With fewer, or with paths around the ends, the first blocks are empty and end with the input.
 
     Args:
-        operations: of the encoder, in the order of `keras.Model.operations`.
+        operations: those of the encoder, in the order of `keras.Model.operations`.
     """
     producer = {id(tensor): i for i, each in enumerate(operations) for tensor in keras.tree.flatten(each.output)}
     last_use = list(range(len(operations)))
     for i, each in enumerate(operations[1:], start=1):
         for tensor in keras.tree.flatten(each.input):
             last_use[producer[id(tensor)]] = i
-    passed, reach = [], 0  # layers that every path passes; the last use of anything made before
+    passed, reach = [], 0  # layers on every path; the last use of any output so far
     for i, each in enumerate(operations):
         if reach <= i and isinstance(each, keras.layers.Layer):
             passed.append(i)

@@ -1,8 +1,8 @@
 """Scores beyond the paper: Boundary IoU, calibration error, and IoU at every threshold. Numpy and scipy, float64.
 
 Masks are (images, height, width) or (images, height, width, 1), values 0 or 1. A stored probability map holds
-uint8 255 P (`metrics.quantise`); at level k, from 0 to 255, a pixel is positive where its value is above k,
-so k = 127 is threshold 0.5. An image whose label and prediction are both empty has IoU 1, as in `metrics`.
+uint8 255 P (`metrics.quantise`); at level k, from 0 to 255, a pixel is positive if its value is above k, so
+k = 127 is threshold 0.5. An image whose label and prediction are both empty has IoU 1, as in `metrics`.
 """
 
 import math
@@ -18,10 +18,10 @@ HALF = 127  # the level of threshold 0.5
 
 
 def boundary(masks: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
-    """The pixels of each mask that lie within d pixels of its outside (Cheng et al., 2021: G_d and G in one).
+    """The pixels of each mask within d pixels of its boundary (Cheng et al., 2021: the intersection of G_d and G).
 
-    d is dilation_ratio times the image's diagonal, rounded, at least 1: 6 pixels at 224 px. As in the
-    authors' code the distance is the chessboard's, and what lies beyond the image is outside.
+    d is dilation_ratio times the image's diagonal, rounded, at least 1: 6 pixels at 224 px. As in the authors' code
+    the distance is the chessboard distance, and everything beyond the image is outside the mask.
 
     Args:
         masks: see above.
@@ -36,16 +36,16 @@ def boundary(masks: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
     masks = np.asarray(masks, bool)
     if masks.ndim not in (3, 4) or masks.ndim == 4 and masks.shape[3] != 1:
         raise InputError(
-            f"masks: shape {masks.shape} will not do; give (images, height, width) or one more axis of length 1"
+            f"masks: shape {masks.shape} is not valid; give (images, height, width) or one more axis of length 1"
         )
     if not 0 < dilation_ratio < np.inf:
-        raise InputError(f"dilation_ratio: {dilation_ratio!r} will not do; give a number above 0, as 0.02")
+        raise InputError(f"dilation_ratio: {dilation_ratio!r} is not valid; give a number above 0, such as 0.02")
     d = max(1, round(dilation_ratio * float(np.hypot(*masks.shape[1:3]))))
     return masks & ~binary_erosion(masks, np.ones((1, 3, 3, 1)[: masks.ndim]), iterations=d)
 
 
 def boundary_iou(masks: ArrayLike, predicted: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
-    """Boundary IoU of each image (Cheng et al., 2021): IoU of the two masks' inner boundary regions.
+    """Boundary IoU of each image (Cheng et al., 2021): IoU of the inner boundary regions of the two masks.
 
     Args:
         masks, predicted: labels and predicted masks, of the same shape.
@@ -73,7 +73,7 @@ def histograms(masks: ArrayLike, maps: ArrayLike) -> tuple[np.ndarray, np.ndarra
     """
     masks, maps = _same_shape(masks, maps, "maps")
     if maps.dtype != np.uint8:
-        raise InputError(f"maps: {maps.dtype} will not do; give uint8 255 P, as metrics.quantise makes it")
+        raise InputError(f"maps: dtype {maps.dtype} is not valid; give uint8 255 P, as metrics.quantise makes it")
     cells = maps.reshape(len(maps), -1) + LEVELS * masks.reshape(len(masks), -1).astype(bool).astype("uint16")
     counts = np.array([np.bincount(row, minlength=2 * LEVELS) for row in cells]).reshape(-1, 2 * LEVELS)
     return counts[:, :LEVELS], counts[:, LEVELS:]
@@ -87,13 +87,13 @@ def iou_at_levels(masks: ArrayLike, maps: ArrayLike) -> np.ndarray:
 
 
 def best_level(masks: ArrayLike, maps: ArrayLike) -> int:
-    """The level, 0 to 255, with the highest IoU averaged over the images; of equals the nearest to 127 (0.5).
+    """The level, 0 to 255, with the highest IoU averaged over the images; of equal ones the nearest to 127 (0.5).
 
     Raises:
         InputError: no images, or see `histograms`.
     """
     if not len(maps):
-        raise InputError("maps: there are none to choose a threshold on; give at least one image")
+        raise InputError("maps: there are none, so no threshold can be chosen; give at least one image")
     means = iou_at_levels(masks, maps).mean(0)
     best = np.flatnonzero(means == means.max())
     return int(best[np.argmin(np.abs(best - HALF))])
@@ -105,7 +105,7 @@ def iou_at_best_level(
     """IoU of one set of images at the threshold that is best for another.
 
     Args:
-        chosen_on, applied_to: (masks, maps) of each set; they should share no image, else the score flatters.
+        chosen_on, applied_to: (masks, maps) of each set; they should share no image, else the score is too high.
     Returns:
         (level chosen, IoU of each image of `applied_to`, (images,) float64).
     Raises:
@@ -116,10 +116,10 @@ def iou_at_best_level(
 
 
 class Reliability(NamedTuple):
-    """What a reliability diagram shows: for each bin mean P, share of positive pixels (NaN if empty), pixels.
+    """The data of a reliability diagram: for each bin mean P, share of positive pixels, number of pixels.
 
-    Each (bins,): float64, float64, int64; bin i of n holds P from i / n to below (i + 1) / n, the last
-    one 1 too.
+    Each (bins,): float64, float64 (NaN for an empty bin), int64. Bin i of n has P from i / n to below (i + 1) / n; the
+    last bin includes 1.
     """
 
     mean: np.ndarray
@@ -145,7 +145,7 @@ def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> R
     """
     masks, probabilities = _same_shape(masks, probabilities, "probabilities")
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise InputError(f"bins: {bins!r} will not do; give a whole number, 1 or more")
+        raise InputError(f"bins: {bins!r} is not valid; give a whole number, 1 or more")
     if not probabilities.size:
         raise InputError("probabilities: there are no pixels; give at least one image")
     if probabilities.dtype == np.uint8:
@@ -170,8 +170,8 @@ def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> R
 def expected_calibration_error(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error (Guo et al., 2017, equation 3) of `reliability`, float in [0, 1].
 
-    Guo et al. bin the confidence in the predicted class; here, as there is one class, P itself is binned, so
-    that the bins below 0.5 count what is called background.
+    Guo et al. bin the confidence in the predicted class. With one class, P itself is binned here, so that the bins
+    below 0.5 have the pixels predicted as background.
     """
     return reliability(masks, probabilities, bins).error
 
@@ -179,14 +179,14 @@ def expected_calibration_error(masks: ArrayLike, probabilities: ArrayLike, bins:
 def score(
     chosen_on: tuple[ArrayLike, ArrayLike], applied_to: tuple[ArrayLike, ArrayLike]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Scores beyond the paper of the test part, with the threshold that is best on the validation part.
+    """Scores of the test part beyond the paper, with the threshold that is best on the validation part.
 
     Args:
         chosen_on, applied_to: (masks, maps) of the validation part and of the test part.
     Returns:
-        (scores, per_image): `threshold`, the P above which a pixel is then positive, `iou_tuned`, the IoU at it
-        averaged over images, `boundary_iou` at 0.5, averaged, and `calibration_error`; and (images,) float64
-        `iou_tuned` and `boundary_iou`.
+        (scores, per_image): `scores` has `threshold` (a pixel is positive if its P is above it), `iou_tuned` (IoU at
+        this threshold, averaged over images), `boundary_iou` (at 0.5, averaged) and `calibration_error`; `per_image`
+        has `iou_tuned` and `boundary_iou`, (images,) float64.
     """
     level, tuned = iou_at_best_level(chosen_on, applied_to)
     masks, maps = (np.asarray(each) for each in applied_to)
@@ -206,6 +206,6 @@ def _same_shape(masks, others, name):
     masks, others = np.asarray(masks), np.asarray(others)
     if masks.shape != others.shape:
         raise InputError(
-            f"{name}: their shape {others.shape} is not that of the masks, {masks.shape}; give one for each label"
+            f"{name}: their shape {others.shape} is not that of the masks, {masks.shape}; give one for each mask"
         )
     return masks, others

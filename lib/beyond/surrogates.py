@@ -1,8 +1,8 @@
-"""Losses beyond the paper: other differentiable stand-ins for overlap, beside `losses.iou_loss`.
+"""Losses beyond the paper: other differentiable surrogates of overlap scores.
 
-Like the functions of `losses`, each takes (mask, logits), computes P = sigmoid(z) itself in float32 and
-returns one value per image. With `pooled=True` the pixels of the whole batch count as one image, as they do
-in segmentation_models.pytorch and Keras: one scalar, which does not grow with the batch.
+Like the functions of `losses`, each takes (mask, logits), computes P = sigmoid(z) itself in float32 and returns one
+value per image. With `pooled=True` the pixels of the whole batch are treated as one image, as in
+segmentation_models.pytorch and Keras: the result is a scalar that does not grow with the batch.
 
 Args of every function:
     mask: T, (batch, height, width, 1), values 0 or 1, any dtype; `jaccard_metric_loss` takes soft labels too.
@@ -11,10 +11,10 @@ Args of every function:
 Returns:
     (batch,) float32, or () float32 if pooled; in [0, 1] unless the function says otherwise.
 
-Every function raises InputError for a mask of another shape than the logits.
+Every function raises InputError if mask and logits differ in shape.
 
-Rule for an empty mask (of the image, or of the batch if pooled), where these ratios are 1 for every P and
-have no gradient: the loss is mean(P), as with `losses.soft_iou`. The Lovász losses need no rule.
+Rule for an empty mask (of the image, or of the batch if pooled), where these ratios are 1 for every P and have no
+gradient: the loss is mean(P), as in `losses.soft_iou`. The Lovász losses need no rule.
 """
 
 import math
@@ -28,8 +28,8 @@ from keras import ops
 from lib import InputError
 from lib.losses import binary_crossentropy, rows
 
-Tensor = Any  # of whichever backend Keras runs on, or numpy
-FLAT_BELOW = 1e-7  # where `focal_tversky_loss` leaves its power, whose slope at 0 is infinite
+Tensor = Any  # of the backend that Keras uses, or numpy
+FLAT_BELOW = 1e-7  # below this `focal_tversky_loss` is linear: the slope of its power is infinite at 0
 
 
 def _total(x):
@@ -43,9 +43,9 @@ def _ratio(t, p, wrong, whole):
 
 
 def _tversky(t, p, shared, alpha, beta):
-    """1 - TP / (TP + alpha FP + beta FN) of each image, as a ratio that loses no digits near 0.
+    """1 - TP / (TP + alpha FP + beta FN) of each image, as a ratio that stays precise near 0.
 
-    `shared` is what label and prediction have in common at each pixel: T P, or min(T, P) for soft labels.
+    `shared` is the overlap of label and prediction at each pixel: T P, or min(T, P) for soft labels.
     """
     wrong = alpha * _total(p - shared) + beta * _total(t - shared)
     return _ratio(t, p, wrong, _total(shared) + wrong)
@@ -86,8 +86,8 @@ def focal_tversky_loss(
 ) -> Tensor:
     """Focal Tversky loss (Abraham and Khan, 2019): `tversky_loss` to the power 1 / gamma.
 
-    The authors' alpha is the weight of false negatives, here beta. Below a Tversky loss of 1e-7 the power,
-    whose slope is infinite at 0, goes on as a straight line to 0. An empty mask has mean(P) to that power.
+    The authors' alpha is the weight of false negatives, here beta. The slope of the power is infinite at 0; below a
+    Tversky loss of 1e-7 it is replaced by a straight line to 0. For an empty mask it is mean(P) to that power.
 
     Args:
         alpha, beta: see `tversky_loss`.
@@ -96,7 +96,7 @@ def focal_tversky_loss(
         InputError: a parameter out of range.
     """
     if not 0 < gamma < math.inf:
-        raise InputError(f"gamma: {gamma!r} will not do for the focal Tversky loss; give a number above 0")
+        raise InputError(f"gamma: {gamma!r} is not valid for the focal Tversky loss; give a number above 0")
     loss = tversky_loss(mask, logits, alpha, beta, pooled)
     power = ops.power(ops.maximum(loss, FLAT_BELOW), 1 / gamma)
     return ops.where(loss > FLAT_BELOW, power, loss * FLAT_BELOW ** (1 / gamma - 1))
@@ -117,7 +117,7 @@ def jaccard_metric_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> T
 
     1 - (|T| + |P| - |T - P|) / (|T| + |P| + |T - P|), which is 1 - sum(min(T, P)) / sum(max(T, P)): Tversky
     at 1 and 1 with min(T, P) in place of T P. On labels 0 or 1 it is `jaccard_loss`; on soft labels, in
-    [0, 1], unlike that one, it is 0 exactly where P = T.
+    [0, 1], it is 0 exactly if P = T, unlike `jaccard_loss`.
     """
     t, z = rows(mask, logits, pooled)
     p = ops.sigmoid(z)
@@ -127,10 +127,9 @@ def jaccard_metric_loss(mask: Tensor, logits: Tensor, pooled: bool = False) -> T
 def _lovasz(t, errors):
     """Lovász extension of the Jaccard loss at `errors` (0 or more), (images, pixels) -> (images,).
 
-    Algorithm 1 of Berman et al., with its differences in closed form: with the k largest errors mispredicted,
-    I = positives not among them and U = positives + negatives among them, the k-th raises 1 - I / U by 1 / U
-    if it is a positive, by I / (U (U - 1)) if it is a negative, and by 1 if it is the first and there are no
-    positives.
+    Algorithm 1 of Berman et al., with its differences in closed form. If the k pixels with the largest errors are
+    wrong, I = positives not among them and U = positives + negatives among them. The k-th then raises 1 - I / U by
+    1 / U if it is positive, by I / (U (U - 1)) if it is negative, and by 1 if it is the first without any positives.
     """
     order = ops.argsort(-errors, axis=1)
     errors, t = ops.take_along_axis(errors, order, axis=1), ops.take_along_axis(t, order, axis=1)
@@ -144,9 +143,9 @@ def _lovasz(t, errors):
 def lovasz_hinge(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
     """Lovász hinge (Berman, Triki and Blaschko, 2018): convex in the logits; 0 or more, without upper bound.
 
-    The Lovász extension of 1 - IoU at the hinge errors max(0, 1 - z (2 T - 1)): where these are 0 or 1, it is
-    1 - IoU of the mask that is wrong at the pixels with error 1. Pixels that are right with |z| < 1 still
-    cost. For an empty mask 1 - IoU is 1 as soon as one pixel is wrong, so the loss is the largest error.
+    The Lovász extension of 1 - IoU at the hinge errors max(0, 1 - z (2 T - 1)): if these are all 0 or 1, it is 1 - IoU
+    of the mask that is wrong at the pixels with error 1. Correct pixels with |z| < 1 still add to the loss. For an
+    empty mask 1 - IoU is 1 as soon as one pixel is wrong, so the loss is the largest error.
     """
     t, z = rows(mask, logits, pooled)
     return _reduced(_lovasz(t, ops.relu(1 - z * (2 * t - 1))), pooled)
@@ -172,15 +171,15 @@ def bce_iou(mask: Tensor, logits: Tensor, weight: float = 1.0, pooled: bool = Fa
         InputError: a negative weight.
     """
     if not 0 <= weight < math.inf:
-        raise InputError(f"weight: {weight!r} will not do for BCE + IoU; give 0 or more")
-    bce = binary_crossentropy(mask, logits)  # means over as many pixels each
+        raise InputError(f"weight: {weight!r} is not valid for BCE + IoU; give 0 or more")
+    bce = binary_crossentropy(mask, logits)  # means over the same number of pixels
     return (ops.mean(bce) if pooled else bce) + weight * jaccard_loss(mask, logits, pooled)
 
 
 def _check_weights(alpha, beta):
     if not (0 <= alpha < math.inf and 0 < beta < math.inf):
         raise InputError(
-            f"alpha, beta: {alpha!r} and {beta!r} will not do for a Tversky loss; give alpha 0 or more and beta above 0"
+            f"alpha, beta: {alpha!r} and {beta!r} are not valid for a Tversky loss; give alpha 0 or more, beta above 0"
         )
 
 
@@ -194,7 +193,7 @@ SURROGATES: dict[str, Callable[..., Tensor]] = {
     "lovasz_sigmoid": lovasz_sigmoid,
     "bce_iou": bce_iou,
     "jaccard": jaccard_loss,
-}  # the last is IoU loss where `loss_reduction` is pooled
+}  # the last is IoU loss if `loss_reduction` is pooled
 
 
 @keras.saving.register_keras_serializable("iou_loss_study")
@@ -203,7 +202,7 @@ class Surrogate(keras.losses.Loss):
 
     Args:
         function: its name in `SURROGATES`.
-        pooled: see above; `reduction` then has no effect, as there is one value.
+        pooled: see above; `reduction` then has no effect, because there is one value.
         reduction: Keras' own: "sum", "sum_over_batch_size" for the mean, "none" for one value per image.
         name: of the loss in Keras; by default that of the Python function.
         parameters: further keyword arguments of the function.

@@ -1,7 +1,9 @@
-"""Pictures and labels: archives or drawn faces -> decoded, memory-mapped arrays -> splits.
+"""Images and labels: archives or drawn faces -> decoded, memory-mapped arrays -> splits.
 
-The official layouts of LFW Part Labels and HELEN are described in `layouts`; the root "synthetic" draws faces in the
-same layouts and reads them with the same code. Command line: `python -m lib.data fetch|info lfw|helen [--data ROOT]`.
+The official layouts of LFW Part Labels and HELEN are described in `layouts`; the data root "synthetic" draws faces in
+the same layouts and reads them with the same code.
+
+Command line: `python -m lib.data fetch|info lfw|helen [--data ROOT]`.
 """
 
 from lib.data.cache import cache_root, data_root

@@ -7,11 +7,9 @@ from lib import InputError
 from lib.data.datasets import Dataset, binary_masks, load, split
 from lib.data.layouts import HAIR, facts
 
-# ---- command line ------------------------------------------------------------------------------------------
-
 
 def info(dataset: Dataset) -> str:
-    """Counts, shares of face and hair pixels (of all images and of the test part) and splits, as text."""
+    """Images, shares of face and hair pixels (in all images and in the test part) and splits, as text."""
     n = len(dataset.ids)
     lines = [f"{facts(dataset.name).title}: {n:,} images from {dataset.source}", f"digest {dataset.digest}"]
     lines += [f"Note: {dataset.note}."] if dataset.note else []
@@ -34,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m lib.data", description="Download or describe the data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     fetch_parser = commands.add_parser("fetch", help="download the archives and verify them")
-    info_parser = commands.add_parser("info", help="print counts, shares of face and hair pixels, and splits")
+    info_parser = commands.add_parser(
+        "info", help="print the number of images, shares of face and hair pixels, and splits"
+    )
     for command in (fetch_parser, info_parser):
         command.add_argument("name", help="lfw or helen")
         command.add_argument("--data", metavar="ROOT", help="data root (default: $IOU_STUDY_DATA, else data/)")
@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--url",
         metavar="URL",
         nargs="+",
-        help="addresses to use instead of the official ones, each of a file under its "
-        "official name or, ending in /, of a folder that holds the files",
+        help="addresses to use instead of the official ones: of a file with its official "
+        "name, or of a folder with the files (ending in /)",
     )
     info_parser.add_argument("--image-size", type=int, default=224, help="pixels (default: 224)")
     options = parser.parse_args(arguments)
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except OSError as error:  # a folder that cannot be entered
+    except OSError as error:  # a folder that cannot be opened
         print(
             f"{error.filename or 'the data'}: {error.strerror or error}; use another path or change its permissions",
             file=sys.stderr,

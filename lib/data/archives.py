@@ -1,8 +1,7 @@
-"""The files of an archive or of the folder extracted from it, read in memory: nothing is ever extracted.
+"""Reads the files of an archive, or of the folder extracted from it, in memory. Nothing is extracted to disk.
 
-Only regular members with a plain relative name count: links, devices, absolute names, names with `..` or
-control characters are passed over, as are hidden files. Sizes that an archive claims are not believed: no more
-is unpacked than the limits below.
+Only regular files with a plain relative name are read. Links, devices, hidden files, absolute names and names with `..`
+or control characters are skipped. Sizes in the headers of an archive are not trusted: the limits below always hold.
 """
 
 import gzip
@@ -17,16 +16,18 @@ from pathlib import Path
 
 from lib import InputError, reason
 
-MAX_BYTES = 200_000_000  # of one file; larger ones are refused before they are read
-MAX_UNPACKED = 4_000_000_000  # of a whole .tgz; gzip can pack a thousandfold
-MAX_FILES = 200_000  # in a .tgz, LFW has 13,233; tarfile keeps the header of each in memory
-MAX_HEADERS = 1 << 16  # between two members of a .tgz; tarfile reads what a header claims into memory
-MAX_PADDING = 1 << 24  # after the last member of a .tgz
+MAX_BYTES = 200_000_000  # of one file; larger files are refused before they are read
+MAX_UNPACKED = 4_000_000_000  # of a whole .tgz; gzip can compress a thousand times
+MAX_FILES = 200_000  # in a .tgz (LFW has 13,233); tarfile keeps all headers in memory
+MAX_HEADERS = 1 << 16  # bytes between two members of a .tgz; tarfile reads as many as a header says
+MAX_PADDING = 1 << 24  # bytes after the last member of a .tgz
 
 
 class _Metered:
-    """A stream that gives `left` more bytes and raises ValueError beyond, or where its end is read again and
-    again: tarfile does so to skip what a header claims."""
+    """A stream that gives `left` more bytes and raises ValueError after them, or if its end is read many times.
+
+    tarfile reads the end many times to skip the size in a wrong header.
+    """
 
     def __init__(self, stream):
         self.stream, self.left, self.ends = stream, MAX_HEADERS, 0
@@ -36,14 +37,16 @@ class _Metered:
         self.left -= len(data)
         self.ends += not data
         if self.left < 0 or self.ends > 10:
-            raise ValueError("its headers do not say how long it is")
+            raise ValueError("the sizes in its headers are wrong")
         return data
 
 
 @dataclass(frozen=True)
 class Container:
-    """The regular files of an archive (.tgz, .zip) or of the folder `top` extracted from it; their names are
-    relative to `top`, with forward slashes."""
+    """The regular files of an archive (.tgz, .zip) or of the folder `top` extracted from it.
+
+    Names are relative to `top`, with forward slashes.
+    """
 
     path: Path
     top: str
@@ -72,8 +75,10 @@ class Container:
         return [name for name, _ in self._tar_members(())]
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """(name, bytes) of the wanted files, in the order of `wanted`; from a .tgz, which is one stream, in
-        the archive's own. Raises InputError, naming the file, if one cannot be read or exceeds MAX_BYTES."""
+        """(name, bytes) of the wanted files, in the order of `wanted`; those of a .tgz in the order of the archive.
+
+        Raises an InputError that names the file if one cannot be read or has more than MAX_BYTES.
+        """
         if self.path.is_dir():
             for name in wanted:
                 with self._readable(name):
@@ -88,9 +93,9 @@ class Container:
                         size = members[name].file_size
                         self._check_size(name, size)
                         if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                            raise ValueError("packed with another method than deflate")
+                            raise ValueError("compressed with another method than deflate")
                         with archive.open(members[name]) as file:
-                            data = file.read(size)  # without a size, all that unpacks, whatever it claims
+                            data = file.read(size)  # without a size it would read all bytes, more than the header says
                     yield name, data
         else:
             yield from (member for member in self._tar_members(wanted) if member[0] in wanted)
@@ -106,7 +111,7 @@ class Container:
             }
 
     def _tar_members(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """(name, bytes) of all regular files; the unwanted ones are skipped over and come with b""."""
+        """(name, bytes) of all regular files; those that are not wanted have b""."""
         place, unpacked, files = "its beginning", 0, 0
         with self._readable(place):
             packed = gzip.open(self.path)
@@ -119,7 +124,7 @@ class Container:
                     member = archive.next()
                     if member is None:
                         stream.left = MAX_PADDING
-                        while stream.read(1 << 20):  # to the end: only there gzip checks its checksum
+                        while stream.read(1 << 20):  # to the end, where gzip verifies its checksum
                             pass
                         return
                     place = f"what follows {member.name[-200:]!r}"
@@ -136,7 +141,7 @@ class Container:
                     yield name, data
 
     def _plain(self, name: str) -> str | None:
-        """The name relative to `top`; None for a hidden file and a name that leaves the archive or is unprintable."""
+        """The name relative to `top`; None for a hidden file, and a name outside `top` or not printable."""
         parts = posixpath.normpath(name).removeprefix(self.top + "/")
         hidden = any(part.startswith(".") for part in parts.split("/"))  # .., ._name.jpg, .DS_Store
         plain = parts.isprintable() and not parts.startswith(("/", "__MACOSX"))
@@ -145,8 +150,8 @@ class Container:
     def _check_size(self, name: str, size: int) -> None:
         if size > MAX_BYTES:
             raise InputError(
-                f"{self.path}: {name} has {size:,} bytes, more than the {MAX_BYTES:,} that a "
-                "picture may have: remove it or get the official file again"
+                f"{self.path}: {name} has {size:,} bytes, the limit is "
+                f"{MAX_BYTES:,}: remove it or get the official file again"
             )
 
     @contextmanager
@@ -155,7 +160,7 @@ class Container:
             yield
         except InputError:
             raise
-        except Exception as error:  # foreign bytes: zlib, gzip, tarfile and zipfile raise a dozen types
+        except Exception as error:  # of any bytes: zlib, gzip, tarfile and zipfile raise many types
             raise InputError(
                 f"{self.path}: cannot read {member}, truncated or corrupt ({reason(error)}): get the file again"
             ) from error

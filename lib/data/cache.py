@@ -1,4 +1,4 @@
-"""The cache: folders that are written beside their place and moved there whole, by one process at a time."""
+"""The cache: one process at a time writes a folder beside its place and moves it there when it is complete."""
 
 import os
 import shutil
@@ -13,10 +13,12 @@ from lib import PROJECT, InputError, reason
 
 
 def cache_root(cache: str | Path | None = None) -> Path:
-    """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `outputs/cache`; made if it is missing.
-    Raises InputError if that fails."""
+    """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `outputs/cache`. It is made if it is missing.
+
+    Raises InputError if it cannot be made.
+    """
     path = cache or os.environ.get("IOU_STUDY_CACHE") or "outputs/cache"
-    with writing(path, RuntimeError, ValueError):  # these two: a path that cannot be one
+    with writing(path, RuntimeError, ValueError):  # the last two: the path is not valid
         path = PROJECT / Path(path).expanduser()
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -24,19 +26,21 @@ def cache_root(cache: str | Path | None = None) -> Path:
 
 @contextmanager
 def writing(folder: str | Path, *others: type[Exception]) -> Iterator[None]:
-    """Turns what goes wrong in its block into an InputError about the cache `folder`."""
+    """Turns errors in its block into an InputError about the cache `folder`."""
     try:
         yield
     except (OSError, *others) as error:
         raise InputError(
             f"the cache folder {folder} cannot be written ({reason(error)}): "
-            "set IOU_STUDY_CACHE to a folder that can be"
+            "set IOU_STUDY_CACHE to a folder that can be written"
         ) from error
 
 
 def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
-    """What `opened()` returns; if that is None, `write` fills a folder that then takes `folder`'s place.
-    Raises InputError if the folder cannot be written."""
+    """The result of `opened()`. If it is None, `write` first fills a new folder, which is then moved to `folder`.
+
+    Raises InputError if the folder cannot be written.
+    """
     if (found := opened()) is None:
         with writing(folder.parent), FileLock(f"{folder}.lock"):
             if (found := opened()) is None:
@@ -54,8 +58,10 @@ def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
-    """Raises InputError if `needed` bytes do not fit beside `folder`: a memory map on a full disk kills the
-    process without a message."""
+    """Raises InputError if the disk of `folder` has fewer than `needed` bytes free.
+
+    Otherwise a memory map on a full disk would kill the process without a message.
+    """
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
@@ -69,10 +75,14 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
     """The folder of the archives: `root`, else $IOU_STUDY_DATA, else `data/`; or the word "synthetic".
-    Relative paths are taken from the project's folder, so that notebooks and command lines mean the same.
-    Raises InputError for the home folder of an unknown user."""
+
+    Paths are relative to the project's folder, so that they mean the same in notebooks and on the command line.
+    Raises InputError for the home folder of an unknown user.
+    """
     root = root or os.environ.get("IOU_STUDY_DATA") or "data"
     try:
         return "synthetic" if str(root) == "synthetic" else PROJECT / Path(root).expanduser()
     except RuntimeError as error:
-        raise InputError(f"the data root {root} is in no home folder ({reason(error)}): give another") from error
+        raise InputError(
+            f"the data root {root} is in the home folder of an unknown user ({reason(error)}): give another folder"
+        ) from error

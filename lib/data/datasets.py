@@ -1,7 +1,7 @@
 """Face segmentation data: archives or extracted folders -> decoded, memory-mapped cache -> splits.
 
-The layouts of the two data sets, LFW Part Labels and HELEN, are described in lib/data/layouts.py; the root
-"synthetic" makes faces in the same layouts and reads them with the same code.
+The layouts of the two data sets, LFW Part Labels and HELEN, are described in `layouts`; the data root "synthetic" draws
+faces in the same layouts and reads them with the same code.
 
 Command line: `python -m lib.data fetch|info lfw|helen [--data ROOT]`.
 """
@@ -23,19 +23,19 @@ from lib.data.cache import build_once, cache_root, check_space, data_root, writi
 from lib.data.layouts import BACKGROUND, BROWS, EYES, HAIR, LISTERS, MOUTH, NOSE, READERS, facts, find
 
 PARTS = {"hair": HAIR, "brows": BROWS, "eyes": EYES, "nose": NOSE, "mouth": MOUTH}  # the last four: HELEN only
-FORMAT = 2  # part of every digest; raise it when decoding changes
+FORMAT = 2  # in every digest; raise it when decoding changes
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Decoded pictures in sorted order, memory-mapped and read-only.
+    """Decoded images in sorted order, memory-mapped and read-only.
 
-    images: (n, s, s, 3) uint8, RGB.  labels: (n, s, s) uint8, BACKGROUND, FACE or HAIR; in HELEN
-    what of the face is BROWS, EYES, NOSE or MOUTH is labelled so.  ids: n names.
-    digest: hexadecimal digest of the content that was decoded, the same at every size.
-    source: where the pictures come from, for people.
-    official: the image count is the official one and the pictures are not synthetic.
-    note: "" when official, else one sentence that every table made from these data prints.
+    images: (n, s, s, 3) uint8, RGB.  labels: (n, s, s) uint8, BACKGROUND, FACE or HAIR; in HELEN also BROWS, EYES, NOSE
+    and MOUTH.  ids: n names.
+    digest: hexadecimal digest of the files before decoding, the same for every image size.
+    source: where the images come from, as text for people.
+    official: whether the images are not synthetic and as many as in the official data set.
+    note: "" if official, else one sentence that every table from these data shows.
     """
 
     name: str
@@ -48,9 +48,11 @@ class Dataset:
     note: str
 
     def split(self, size: str, seed: int | None = None) -> "Split":
-        """The paper's split (see `split`), or with a seed one of the same counts after people were put into random
-        order: what would other training images have given? A person's images stay together, so that at most two
-        people are in two parts. Raises InputError as `split`."""
+        """The paper's split (see `split`), or with a seed a random split of the same counts.
+
+        People are shuffled and the images of a person stay together, so that at most two people are in two parts.
+        Raises InputError like `split`.
+        """
         parts = split(len(self.ids), self.name, size)
         if seed is None:
             return parts
@@ -61,8 +63,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the sorted data set, each part a slice or (rows,) int64 in ascending order; `scaled` says that they are
-    fewer images than the official split has."""
+    """Rows of the sorted data set: each part is a slice or (rows,) int64 in ascending order.
+
+    `scaled`: whether there are fewer images than in the official split.
+    """
 
     train: slice | np.ndarray
     validation: slice | np.ndarray
@@ -71,11 +75,11 @@ class Split:
 
 
 def split(n: int, name: str, size: str) -> Split:
-    """Training, validation and test part of n sorted images: test is the last part, training starts at the
-    first image, validation comes right after training; nothing is shuffled.
+    """Training, validation and test part of n sorted images, not shuffled.
 
-    With at least as many images as the official split `size` ("big" or "small") needs, its counts are exact.
-    Otherwise each count is scaled by n / official image count and rounded, at least 1 (`scaled` is True).
+    Training starts at the first image and validation follows it; the test part is at the end. With enough images for
+    the official split `size` ("big" or "small") its counts are exact. Otherwise each count is scaled by n / official
+    number of images and rounded, at least 1 (`scaled` is True).
     Raises InputError for an unknown name or size and for n < 3.
     """
     official = facts(name)
@@ -95,7 +99,7 @@ def split(n: int, name: str, size: str) -> Split:
 
 
 def people(ids: Sequence[str]) -> np.ndarray:
-    """Whose picture each image is, (images,) str: LFW's ids are "Name_0001"; elsewhere every image is its own."""
+    """The person in each image, (images,) str. LFW's ids are "Name_0001"; elsewhere every image counts as a person."""
     found = [re.fullmatch(r"(\D.*)_\d{4}", str(name)) for name in ids]
     return np.array([match[1] if match else str(name) for match, name in zip(found, ids)])
 
@@ -103,7 +107,7 @@ def people(ids: Sequence[str]) -> np.ndarray:
 def binary_masks(labels: np.ndarray, hair: bool, part: str = "") -> np.ndarray:
     """Labels of any shape -> uint8 masks of that shape: 1 on the face (with `hair` also on hair), else 0.
 
-    With `part`, a key of `PARTS`, 1 on that part alone.
+    With `part`, a key of `PARTS`, 1 only on that part.
     """
     if part:
         return (labels == PARTS[part]).astype(np.uint8)
@@ -121,13 +125,12 @@ def digest(
     synthetic_seed: int = 0,
     synthetic_share: float = 0.0,
 ) -> str:
-    """Hexadecimal SHA-256 digest of the content of a data set, without decoding it; part of every run's key.
+    """Hexadecimal SHA-256 digest of the content of a data set, without decoding it. The key of every run contains it.
 
-    Of an archive all bytes count, of a folder the names and bytes of the files that are used (so the two
-    differ). It is kept in the cache under the paths, sizes and times (of modification and of change) of the
-    files, and so computed once. For synthetic faces it is derived from their number, seed and share (see `load`) and
-    `synthetic.FORMAT`.
-    Raises InputError as `load` does.
+    It covers all bytes of an archive, or the names and bytes of the files in a folder that are used (so the two
+    differ). It is computed once: the cache keeps it by the paths, sizes and times (of modification and of change) of
+    the files. For synthetic faces it is derived from their number, seed and share (see `load`) and `synthetic.FORMAT`.
+    Raises InputError like `load`.
     """
     facts(name)
     root = data_root(root)
@@ -165,7 +168,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _content(name: str, containers: list[Container]) -> list:
-    """What `digest` digests: the hash of each archive, and (name, hash) of each used file of each folder."""
+    """The input of `digest`: the hash of each archive, and (name, hash) of each used file of each folder."""
     content = []
     if any(container.path.is_dir() for container in containers):
         pictures = LISTERS[name](containers)
@@ -194,15 +197,15 @@ def load(
 ) -> Dataset:
     """Data set `name` at image_size x image_size pixels, decoded on the first call only, memory-mapped.
 
-    `root` and `cache`: see `data_root` and `cache_root`. Synthetic faces are drawn so large that they take
-    `synthetic_share` of the pixels on average, 0 for as large as in LFW.
+    `root` and `cache`: see `data_root` and `cache_root`. Synthetic faces cover `synthetic_share` of the pixels on
+    average; 0 is the size of the faces in LFW.
 
-    The cache folder `<cache>/<name>-<size>px-<digest>/` is written beside its place under a lock and then
-    moved there, so that processes that start together decode once and nobody sees half of it.
-    Raises InputError if data or the cache folder are missing, corrupt or contradictory.
+    The cache folder `<cache>/<name>-<size>px-<digest>/` is written beside its place under a lock and then moved there,
+    so that processes that start together decode the data once and never read half of it.
+    Raises InputError if the data or the cache folder are missing, corrupt or inconsistent.
     """
     if not isinstance(image_size, int) or image_size < 1:
-        raise InputError(f"image_size {image_size!r} is no whole number of pixels from 1 on")
+        raise InputError(f"image_size {image_size!r} is not valid: give a whole number of pixels, 1 or more")
     official = facts(name)
     root = data_root(root)
     content = digest(name, root, cache, synthetic_images, synthetic_seed, synthetic_share)
@@ -234,14 +237,14 @@ def load(
 
 
 def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: int, share: float) -> Path:
-    """The folder with n synthetic faces in the layout of data set `name`, drawn if it is missing."""
+    """The folder with n synthetic faces in the layout of data set `name`; they are drawn if it is missing."""
     from lib.data import synthetic
 
     folder = cache_root(cache) / f"synthetic-{content[:16]}"
     make = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}[name]
 
     def drawn() -> Path | None:
-        with suppress(InputError):  # files of the folder were removed: all are drawn again
+        with suppress(InputError):  # files of the folder are missing: all are drawn again
             return folder if len(LISTERS[name](find(name, folder))) == n else None
 
     return build_once(folder, drawn, lambda partial: make(partial, n, seed, share=share))
@@ -261,13 +264,13 @@ def _write(name: str, containers: list[Container], size: int, folder: Path) -> N
 
 
 def _open(folder: Path, size: int) -> tuple[np.memmap, np.memmap, tuple[str, ...]] | None:
-    """Images, labels and ids of a whole cache folder; None if it is missing or not whole."""
+    """Images, labels and ids of a complete cache folder; None if it is missing or not complete."""
     try:
         ids = tuple(json.loads((folder / "meta.json").read_text())["ids"])
         images, labels = (
             np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in ("images.npy", "labels.npy")
         )
-    except Exception:  # foreign bytes: numpy's reader raises many types
+    except Exception:  # of any bytes: numpy's reader raises many types
         return None
     shape = (len(ids), size, size)
     whole = labels.shape == shape and images.shape == (*shape, 3) and images.dtype == labels.dtype == np.uint8

@@ -18,7 +18,7 @@ from lib.data.layouts import facts
 
 @dataclass(frozen=True)
 class Remote:
-    """An archive: its published checksum ("algorithm:hex"; None if nobody publishes one), its addresses."""
+    """An archive: its published checksum ("algorithm:hex", or None if there is none) and its addresses."""
 
     file: str
     checksum: str | None
@@ -56,14 +56,14 @@ REMOTES = {
 
 
 def fetch(name: str, root: str | Path | None = None, urls: list[str] | None = None) -> list[Path]:
-    """Download what is missing of data set `name` into `<root>/<name>/`; returns the paths of its archives.
+    """Downloads the missing archives of data set `name` into `<root>/<name>/`; returns the paths of all.
 
-    `urls`, else the addresses in $IOU_STUDY_URLS (separated by spaces), are used in place of the official
-    ones: each ends in an archive's official file name, or in / as a folder that holds the archives. Addresses
-    are tried in turn. An archive takes its final name only once its checksum is verified; one that is already
-    there is verified, not downloaded again. Where no checksum is published, the SHA-256 of the first copy is
-    printed and recorded beside it in `<file>.sha256`, and verified from then on.
-    Raises InputError if no address works, listing them, or if a file that is there has the wrong checksum.
+    `urls`, else the addresses in $IOU_STUDY_URLS (separated by spaces), replace the official addresses. Each ends in
+    the official file name of an archive, or in / for a folder with the archives. Addresses are tried in turn.
+    An archive gets its final name after its checksum is verified. An archive that exists is verified, not downloaded
+    again. If no checksum is published, the SHA-256 of the first copy is printed, written to `<file>.sha256`, and
+    verified from then on.
+    Raises InputError if no address works (it lists them), or if an existing file has the wrong checksum.
     """
     facts(name)
     root = data_root(root)
@@ -75,9 +75,9 @@ def fetch(name: str, root: str | Path | None = None, urls: list[str] | None = No
     names = [remote.file for remotes in REMOTES.values() for remote in remotes]
     for url in urls:
         if not url.endswith(("/", *names)):
-            raise InputError(f"address {url[:300]!r} fits no archive: end it in / or in {' or '.join(names)}")
+            raise InputError(f"address {url[:300]!r} fits no archive: it must end in / or in {' or '.join(names)}")
         if not (url.isascii() and url.isprintable() and len(url) <= 300):
-            raise InputError(f"address {url[:300]!a} is none: give at most 300 printable ASCII characters")
+            raise InputError(f"address {url[:300]!a} is not valid: give at most 300 printable ASCII characters")
     return [_fetch_one(remote, root, name, urls) for remote in REMOTES[name]]
 
 
@@ -85,21 +85,21 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
     places = (root / name / remote.file, root / remote.file)
     path = next((place for place in places if place.exists()), places[0])
     if path.exists() and not path.is_file():
-        raise InputError(f"{path} is no file: move it away to download the archive")
+        raise InputError(f"{path} is not a file: move it away to download the archive")
     record = path.with_name(path.name + ".sha256")
     checksum = remote.checksum
     if (
         checksum is None
         and record.is_file()
         and re.fullmatch("[0-9a-f]{64}", noted := record.read_text("ascii", "replace")[:64])
-    ):  # else half-written, and written anew
+    ):  # else it is incomplete and written again
         checksum = "sha256:" + noted
     if not path.exists():
         own = [url + remote.file if url.endswith("/") else url for url in urls if url.endswith(("/", remote.file))]
         _download(path, checksum, own or list(remote.urls))
     elif checksum and not matches(path, checksum):
         raise InputError(
-            f"{path} is there but its checksum is not {checksum}: use it as it is, or move it away to download it again"
+            f"{path} exists but its checksum is not {checksum}: use it as it is, or move it away to download it again"
         )
     if checksum is None:
         with path.open("rb") as file:
@@ -126,7 +126,7 @@ def matches(path: Path, checksum: str) -> bool:
 
 
 def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
-    """Download from the first address that works; `path` appears once it is verified. Raises InputError."""
+    """Downloads from the first address that works; `path` exists only after verification. Raises InputError."""
     http = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     pooch.get_logger().setLevel("WARNING")
 
@@ -148,8 +148,8 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
             pooch.retrieve(url, checksum, path.name, path.parent, downloader=download)
             return
         except zipfile.BadZipFile:
-            failures.append(f"{url} (not a .zip file)")  # e.g. a page that says sorry
-        except (OSError, ValueError) as error:  # requests' errors are OSError; ValueError: no http address, or pooch's
+            failures.append(f"{url} (not a .zip file)")  # for example an error page
+        except (OSError, ValueError) as error:  # of requests; ValueError: of pooch, or not an http address
             response = getattr(error, "response", None)
             reason = (
                 f"wrong checksum, not {checksum}"
@@ -159,7 +159,7 @@ def _download(path: Path, checksum: str | None, urls: list[str]) -> None:
                 else f"HTTP status {response.status_code}"
             )
             failures.append(f"{url} ({reason})")
-    with contextlib.suppress(OSError):  # another download is at work there
+    with contextlib.suppress(OSError):  # another download uses it
         for folder in made:
             folder.rmdir()
     raise InputError(

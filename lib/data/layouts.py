@@ -1,4 +1,4 @@
-"""The official layouts of the two data sets: which files make a picture, how they become image and labels.
+"""The official layouts of the two data sets: the files of each image and how they are decoded.
 
 - LFW Part Labels (Kae et al., CVPR 2013): `lfw-funneled.tgz` with `lfw_funneled/<Person>/<Person>_NNNN.jpg`
   and `parts_lfw_funneled_gt_images.tgz` with `<Person>_NNNN.ppm`: red hair, green face, blue background. Only
@@ -7,7 +7,7 @@
   probability maps `labels/<id>/<id>_lbl00.png` ... `lbl10.png` and the lists `exemplars.txt`, `tuning.txt`,
   `testing.txt`.
 
-Each archive stands below `<root>/<name>/` or `<root>/`, packed or extracted.
+Each archive is in `<root>/<name>/` or `<root>/`, packed or extracted.
 """
 
 import io
@@ -26,8 +26,8 @@ from tqdm import tqdm
 from lib import InputError, reason
 from lib.data.archives import Container
 
-BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; from BROWS on in HELEN only
-MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one picture; larger ones are refused before they are decoded
+BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; BROWS and later ones only in HELEN
+MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one image; larger ones are refused before they are decoded
 LFW_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))  # hair, face, background
 HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
 HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
@@ -35,8 +35,8 @@ HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a data set officially is: `images` in all, `splits[size]` = (training, validation, test) images,
-    and `archives` as pairs (archive, the folder that it holds)."""
+    """The official data set: `images` in all, `splits[size]` = (training, validation, test) images, and `archives` as
+    pairs (archive, the folder in it)."""
 
     title: str
     short: str
@@ -72,10 +72,10 @@ def facts(name: str) -> Facts:
 
 def find(name: str, root: Path) -> list[Container]:
     """The containers of data set `name` in the order of its `archives`, below `<root>/<name>/` or `<root>/`;
-    an archive is preferred to a folder. Raises InputError that says what was looked for."""
-    remedy = f"`python -m lib.data fetch {name}` downloads it, `--data synthetic` does without it"
+    an archive is preferred to a folder. Raises an InputError that names the paths searched."""
+    remedy = f"`python -m lib.data fetch {name}` downloads it, `--data synthetic` needs no download"
     if not os.path.isdir(root):
-        raise InputError(f"the data root {root} of {facts(name).title} is no folder: {remedy}")
+        raise InputError(f"the data root {root} of {facts(name).title} is not a folder: {remedy}")
     found = []
     for archive, top in facts(name).archives:
         places = [folder / file for folder in (root / name, root) for file in (archive, top)]
@@ -98,12 +98,12 @@ class Picture:
 
 
 def lfw_pictures(containers: list[Container]) -> list[Picture]:
-    """The pictures of LFW that have a part label, sorted by label file name. Raises InputError."""
+    """The images of LFW that have a part label, sorted by label file name. Raises InputError."""
     images, labels = containers
     image_of = {posixpath.basename(name): name for name in images.names() if name.endswith(".jpg")}
     label_of = {posixpath.basename(name): name for name in labels.names() if name.endswith(".ppm")}
     if not label_of:
-        raise InputError(f"{labels.path}: no part label (*.ppm) in it: get the official file again")
+        raise InputError(f"{labels.path}: it has no part label (*.ppm): get the official file again")
     pictures = []
     for label in sorted(label_of):
         id = label.removesuffix(".ppm")
@@ -114,8 +114,10 @@ def lfw_pictures(containers: list[Container]) -> list[Picture]:
 
 
 def helen_pictures(containers: list[Container]) -> list[Picture]:
-    """The pictures of HELEN that its lists name (without lists: all of images/), sorted by id.
-    Raises InputError if there are none or if one lacks its image or a map."""
+    """The images in HELEN's lists (without lists: all in images/), sorted by id.
+
+    Raises InputError if there are none, or if an image or one of its maps is missing.
+    """
     (container,) = containers
     names = set(container.names())
     lists = [
@@ -125,8 +127,8 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
         ids = {line.split(",")[-1].strip() for text in lists for line in text.splitlines() if line.strip()}
         if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
             raise InputError(
-                f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is no image's "
-                "name: get the official file again"
+                f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is not the "
+                "name of an image: get the official file again"
             )
     else:
         ids = {
@@ -136,7 +138,7 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
         }
     if not ids:
         raise InputError(
-            f"{container.path}: no image in it, neither in {', '.join(HELEN_LISTS)} nor in "
+            f"{container.path}: it has no image, neither in {', '.join(HELEN_LISTS)} nor in "
             "images/: get the official file again"
         )
     pictures = [
@@ -158,45 +160,47 @@ def _picture(name: str, data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PPM", "PNG"))
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
             raise InputError(
-                f"{name}: {image.width} x {image.height} pixels are more than a picture may "
-                f"have, {MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again"
+                f"{name}: {image.width} x {image.height} pixels are too many, the limit is "
+                f"{MAX_PIXELS:,} in all and {MAX_SIDE:,} a side: get the official file again"
             )
         image.load()
         if image.mode.startswith(("I", "F")):
-            raise InputError(f"{name}: this picture has more than 8 bits ({image.mode}): get the official file again")
+            raise InputError(f"{name}: this image has more than 8 bits ({image.mode}): get the official file again")
         return image
     except InputError:
         raise
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{name}: truncated or corrupt, its {len(data):,} bytes are no JPEG, PPM or PNG picture: get the file again"
+            f"{name}: truncated or corrupt, its {len(data):,} bytes are not a JPEG, PPM or PNG: get the file again"
         ) from error
-    except Exception as error:  # foreign bytes: Pillow's decoders raise many types
-        raise InputError(
-            f"{name}: the picture is truncated or corrupt ({reason(error)}): get the file again"
-        ) from error
+    except Exception as error:  # of any bytes: Pillow's decoders raise many types
+        raise InputError(f"{name}: the image is truncated or corrupt ({reason(error)}): get the file again") from error
 
 
 def decode_image(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """A picture's bytes -> ((size, size, 3) uint8 RGB, original (width, height)): bilinear, antialiased. A
-    picture that is not square is squeezed into the square, as keras.utils.load_img(target_size=...) does."""
+    """The bytes of an image -> ((size, size, 3) uint8 RGB, original (width, height)): bilinear, antialiased.
+
+    An image that is not square is resized to a square, as by keras.utils.load_img(target_size=...).
+    """
     image = _rgb(name, data)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)), image.size
 
 
 def _rgb(name: str, data: bytes) -> Image.Image:
     image = _picture(name, data)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which copies even where nothing changes
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert copies even if nothing changes
 
 
 def _shrink(labels: np.ndarray, size: int) -> np.ndarray:
-    """(h, w) uint8 labels -> (size, size): the label at the centre of each new pixel, never a mixture."""
+    """(h, w) uint8 labels -> (size, size) by nearest neighbour: labels are never mixed."""
     return np.asarray(Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST))
 
 
 def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """A coloured part label's bytes -> ((size, size) uint8 labels, original (width, height)). Raises
-    InputError for a colour other than pure red (hair), green (face) and blue (background)."""
+    """The bytes of a coloured part label -> ((size, size) uint8 labels, original (width, height)).
+
+    Raises InputError for any colour except pure red (hair), green (face) and blue (background).
+    """
     picture = _rgb(name, data)
     found = picture.getcolors(len(LFW_COLOURS))  # (count, colour) of each, None for more colours
     if found is None or any(colour not in LFW_COLOURS for _, colour in found):
@@ -204,19 +208,19 @@ def decode_lfw_label(name: str, data: bytes, size: int) -> tuple[np.ndarray, tup
         row, column = np.argwhere((rgb[..., None, :] != LFW_COLOURS).any(-1).all(-1))[0]
         colour = tuple(int(channel) for channel in rgb[row, column])
         raise InputError(
-            f"{name}: the colour {colour} at row {row}, column {column} is no label, only "
+            f"{name}: the colour {colour} at row {row}, column {column} is not a label, only "
             "pure red (hair), green (face) and blue (background) are: get the file again"
         )
-    rgb = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))  # never a mixture
+    rgb = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))  # labels are never mixed
     return rgb[..., 0] & HAIR | rgb[..., 1] & FACE, picture.size
 
 
 def decode_helen(picture: Picture, members: list[tuple[str, bytes]], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Image and eleven maps -> (size, size, 3) uint8 RGB and (size, size) uint8 labels.
 
-    At full resolution each pixel gets the part of largest probability (of equal ones the lowest index) and
-    its label in `HELEN_LABELS`; only then it is resized. Raises InputError if a map is not
-    8-bit or has another size than the image."""
+    At full resolution each pixel gets the part of largest probability (of equal ones the lowest index) and its label in
+    `HELEN_LABELS`; after that the labels are resized. Raises InputError if a map is not 8-bit or differs in size from
+    the image."""
     image, original = decode_image(*members[0], size)
     maps = []
     for name, data in members[1:]:
@@ -236,8 +240,10 @@ def _other_size(label: str, label_size: tuple[int, int], image: str, image_size:
 
 
 def _parallel(function: Callable, tasks: Iterable[tuple], total: int, title: str) -> Iterator:
-    """function(*task) for each task, in order, on two threads (Pillow decodes without Python's lock) that
-    look at most 16 tasks ahead; with a progress bar on a terminal."""
+    """function(*task) for each task, in order, on two threads (Pillow decodes without Python's lock).
+
+    At most 16 tasks wait at a time. A terminal shows a progress bar.
+    """
     with ThreadPoolExecutor(2) as pool, tqdm(total=total, desc=title, unit="image", disable=None) as bar:
         waiting = deque()
         for task in tasks:
@@ -251,7 +257,7 @@ def _parallel(function: Callable, tasks: Iterable[tuple], total: int, title: str
 
 
 def read_lfw(containers: list[Container], pictures: list[Picture], images: np.ndarray, labels: np.ndarray) -> None:
-    """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
+    """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n images. Raises InputError."""
     size, sizes = images.shape[1], {}
     image_rows = {picture.image: row for row, picture in enumerate(pictures)}
     label_rows = {picture.labels[0]: row for row, picture in enumerate(pictures)}
@@ -260,7 +266,7 @@ def read_lfw(containers: list[Container], pictures: list[Picture], images: np.nd
         return row, *decode_image(name, data, size)
 
     members = tqdm(containers[1].read(label_rows), "LFW labels", len(pictures), unit="image", disable=None)
-    for name, data in members:  # on two threads these small steps would wait for Python's lock
+    for name, data in members:  # two threads would only wait for Python's lock here
         row = label_rows[name]
         labels[row], sizes[row] = decode_lfw_label(containers[1].place(name), data, size)
     tasks = ((image_rows[name], containers[0].place(name), data) for name, data in containers[0].read(image_rows))
@@ -273,7 +279,7 @@ def read_lfw(containers: list[Container], pictures: list[Picture], images: np.nd
 
 
 def read_helen(containers: list[Container], pictures: list[Picture], images: np.ndarray, labels: np.ndarray) -> None:
-    """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n pictures. Raises InputError."""
+    """Fill images (n, s, s, 3) uint8 and labels (n, s, s) uint8 with the n images. Raises InputError."""
     wanted = [name for picture in pictures for name in (picture.image, *picture.labels)]
     members = ((containers[0].place(name), data) for name, data in containers[0].read(wanted))
     tasks = ((picture, [next(members) for _ in range(12)], images.shape[1]) for picture in pictures)

@@ -1,8 +1,8 @@
 """Synthetic labelled faces, drawn from a seed, in the official layouts of LFW Part Labels and HELEN.
 
-Image and labels are painted from the same polygons: `drawing.person` draws a person, `drawing.surroundings` what surrounds
-it, both on the canvas of `drawing.canvas`. Clutter, bystanders and clothes borrow the colours of skin and hair,
-so neither place nor colour gives the face away.
+Image and labels are painted from the same polygons: `drawing.person` draws a person, `drawing.surroundings` everything
+around it, both on the canvas of `drawing.canvas`. Clutter, bystanders and clothes also have colours of skin and hair,
+so that a network cannot find the face by place or colour alone.
 """
 
 import gzip
@@ -33,15 +33,15 @@ SURNAMES = (
     "Vasquero Westerby Yamanobe Zielonka"
 ).split()
 LFW_COLOURS = np.array([(0, 0, 255)] + [(0, 255, 0)] * 9 + [(255, 0, 0)], np.uint8)  # part -> RGB
-FORMAT = 1  # part of the digest of synthetic faces; raise it when faces are drawn otherwise
-NATURAL_SHARE = 0.188  # of the pixels, on average, that faces take as they are drawn
-LFW, HELEN, LFW_PERSON = 1, 2, 3  # stream codes: each data set draws from generators of its own
+FORMAT = 1  # in the digest of synthetic faces; raise it when the drawing changes
+NATURAL_SHARE = 0.188  # mean share of the pixels that faces cover by default
+LFW, HELEN, LFW_PERSON = 1, 2, 3  # codes of random streams: each data set has its own generators
 
 
 def _draw(
     rng: np.random.Generator, height: int, width: int, look: dict, share: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one labelled picture of the person with this `look`; see `draw_face`."""
+    """Draw one labelled image of the person with this `look`; see `draw_face`."""
     zoom = np.sqrt(share / NATURAL_SHARE) if share else 1.0
     canvas = Canvas(height, width)
     size = canvas.size
@@ -68,12 +68,11 @@ def draw_face(rng: np.random.Generator, size: int = 250, share: float = 0.0) -> 
     """Draw one face with labels.
 
     Returns the image, uint8 RGB (size, size, 3), and its parts, uint8 (size, size), indices into `PARTS`.
-    Skin is all visible skin of the head and neck, ears included; glasses belong to what they cover;
-    beards and moustaches are hair; hats, hands, clothes and other people are background, as in
-    LFW Part Labels.
-    With `share`, in (0, 0.5], faces take that share of the pixels on average, hair not counted; people in
-    the background grow or shrink with them.
-    Raises InputError for a size under 32 pixels.
+    As in LFW Part Labels, skin is all visible skin of head, ears and neck; beards and moustaches are hair; hats, hands,
+    clothes and other people are background. Glasses have the label of what they cover.
+    With `share`, in (0, 0.5], faces without hair cover that share of the pixels on average; people in the background
+    are scaled with them.
+    Raises InputError for a size below 32 pixels.
     """
     if size < 32:
         raise InputError(f"size is {size} pixels, too small to draw a face: give 32 or more")
@@ -87,11 +86,11 @@ def _encode(image: np.ndarray, kind: str, **options) -> bytes:
 
 
 def _lfw_files(n: int, seed: int, share: float) -> Iterator[tuple[str, bytes]]:
-    """The files (path, content) of n LFW images; the number of an image counts its person's images so far."""
+    """The files (path, content) of n LFW images; an image's number counts the images of its person."""
     seen = Counter()
     for i in range(n):
         rng = np.random.default_rng([seed, LFW, i])
-        person = int(len(GIVEN_NAMES) * len(SURNAMES) * rng.random() ** 2)  # low numbers come more often
+        person = int(len(GIVEN_NAMES) * len(SURNAMES) * rng.random() ** 2)  # low numbers are more frequent
         name = f"{GIVEN_NAMES[person % len(GIVEN_NAMES)]}_{SURNAMES[person // len(GIVEN_NAMES)]}"
         seen[person] += 1
         image, parts = _draw(rng, 250, 250, random_look(np.random.default_rng([seed, LFW_PERSON, person])), share)
@@ -119,7 +118,7 @@ def _helen_files(n: int, seed: int, share: float) -> Iterator[tuple[str, bytes]]
 
 
 def _write(files: Iterator[tuple[str, bytes]], root: Path, name: str, archives: dict[str, str] | None) -> Path:
-    """Write files to root/name, as folders or each top folder in the archive named for it; all or nothing."""
+    """Write files to root/name, as folders, or each top folder as its archive in `archives`; all or nothing."""
     target = Path(root) / name
     if target.exists() and any(target.iterdir()):
         raise InputError(f"root: {target} already holds files; choose an empty folder or remove it")
@@ -167,7 +166,7 @@ def write_lfw(root: Path, n: int, seed: int = 0, *, archive: bool = False, share
     `lfw_funneled/<Person>/<Person>_NNNN.jpg` are 250x250 JPEG,
     `parts_lfw_funneled_gt_images/<Person>_NNNN.ppm` 250x250 in pure red (hair), green (face) and blue
     (background); with `archive` both folders are .tgz files instead.
-    Image i depends on (seed, i) only, a person keeps the same look, and equal arguments give equal bytes;
+    Image i depends only on (seed, i), a person always has the same look, and the same arguments give the same bytes;
     for `share` see `draw_face`.
     Raises InputError if n < 1 or root/lfw already holds files.
     """
@@ -181,9 +180,8 @@ def write_helen(root: Path, n: int, seed: int = 0, *, archive: bool = False, sha
 
     Under `SmithCVPR2013_dataset_resized/`: `images/<id>.jpg` with sides of 260 to 340 pixels,
     `labels/<id>/<id>_lbl00.png` ... `lbl10.png` (8-bit probability of each of `PARTS`, soft at the borders)
-    and the lists exemplars.txt, tuning.txt, testing.txt; with `archive` all of it is one .zip.
-    Image i depends on (seed, i) only, and equal arguments give equal bytes;
-    for `share` see `draw_face`.
+    and the lists exemplars.txt, tuning.txt, testing.txt; with `archive` they are one .zip.
+    Image i depends only on (seed, i), and the same arguments give the same bytes; for `share` see `draw_face`.
     Raises InputError if n < 1 or root/helen already holds files.
     """
     _check(n)

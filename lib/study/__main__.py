@@ -4,7 +4,7 @@
     python -m lib.study run --profile small --data ROOT          # real faces on a CPU
     python -m lib.study run --profile paper --data ROOT          # Table 2 at full size, for a GPU
 
-A run is done when its record stands in `<out>/<run_id>/` under the key of its parameters, notebook, code and data.
+A run is done if `<out>/<run_id>/` has its record with the key of its parameters, notebook, code and data.
 """
 
 import os
@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system stops a run as Ctrl-C does
     status = main()
-    ignore_signals()  # what is left is Python's and Dask's own end
+    ignore_signals()  # only Python and Dask have to end
     try:
         sys.stdout.flush() if sys.stdout else None
     except OSError as error:

@@ -1,7 +1,8 @@
 """Recomputes every score of a study's records from the stored probability maps: `python -m lib.study check`.
 
-The formulas are written out anew, in float64 and with scipy, and share no code with `metrics` and `calibration`. Maps are
-rounded to 8 bits, so that IoU' has bounds here, the lowest and highest that maps rounded to these can have.
+The formulas are written again, in float64 and with scipy, and share no code with `metrics` and `beyond.scores`. Stored
+maps are rounded to 8 bits, so IoU′ has bounds here: the lowest and highest IoU′ of maps that are rounded to the stored
+ones.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from lib.analysis.predictions import evaluate, test_pictures
 from lib.outputs import Study
 from lib.record import Run
 
-TOLERANCE = 1e-6  # of float32 sums; thresholded scores are ratios of whole numbers
+TOLERANCE = 1e-6  # for float32 sums; thresholded scores are ratios of integers
 BINS = 15  # of the calibration error, equal in width
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One score of one run: the record's value and the bounds that the maps give it."""
+    """One score of one run: the value in the record and its bounds from the maps."""
 
     run_id: str
     score: str
@@ -30,15 +31,15 @@ class Checked:
 
     @property
     def agrees(self) -> bool:
-        """Whether the record's value lies within the bounds, rounding apart."""
+        """Whether the value in the record is within the bounds, except for rounding."""
         return self.low - TOLERANCE <= self.recorded <= self.high + TOLERANCE
 
 
 def check(run: Run) -> list[Checked]:
-    """Every score of a run's record beside what its maps give.
+    """Every score of a run's record, compared with that of its maps.
 
     Raises:
-        InputError: the maps or the data are not there or do not fit each other, see `inspection`.
+        InputError: maps or data are missing or do not match, see `analysis.predictions`.
     """
     evaluation = evaluate(run, test_pictures(run)[1])
     t, maps, scores = evaluation.masks.astype(bool), evaluation.probabilities, run.record["scores"]
@@ -47,7 +48,7 @@ def check(run: Run) -> list[Checked]:
         "iou": mean_iou(t, maps >= 128),
         "iou_pooled": mean_iou(t[None], maps[None] >= 128),
     }
-    if "threshold" in scores:  # records of format 1 before the scores beyond the paper have none
+    if "threshold" in scores:  # early records of format 1 have no scores beyond the paper
         found["iou_tuned"] = mean_iou(t, maps / 255 > scores["threshold"])
         width = max(1, round(0.02 * np.sqrt(t.shape[1] ** 2 + t.shape[2] ** 2)))
         found["boundary_iou"] = mean_iou(*(edges(each, width) for each in (t, maps >= 128)))
@@ -66,7 +67,7 @@ def mean_iou(t: np.ndarray, p: np.ndarray) -> float:
 
 
 def edges(masks: np.ndarray, width: int) -> np.ndarray:
-    """Pixels of masks (images, height, width) that a square of `width` pixels to each side erodes."""
+    """The pixels of masks (images, height, width) that erosion removes, with `width` pixels to each side."""
     square = np.ones((2 * width + 1, 2 * width + 1), bool)
     return np.stack([mask & ~ndimage.binary_erosion(mask, square) for mask in masks])
 
@@ -78,7 +79,7 @@ def calibration_error(t: np.ndarray, p: np.ndarray) -> float:
 
 
 def soft_bounds(t: np.ndarray, p: np.ndarray) -> tuple[float, float]:
-    """The lowest and highest mean IoU' (equation 3) of probabilities that 8 bits round to p."""
+    """The lowest and highest mean IoU′ (equation 3) of probabilities that are p after rounding to 8 bits."""
 
     def iou(p):
         values = []
@@ -87,20 +88,20 @@ def soft_bounds(t: np.ndarray, p: np.ndarray) -> tuple[float, float]:
             values.append(intersection / (mask.sum() + prob.sum() - intersection) if mask.any() else 1 - prob.mean())
         return float(np.mean(values))
 
-    half = np.where(t, 1, -1) / 510  # more P on positives raises IoU', more on negatives lowers it
+    half = np.where(t, 1, -1) / 510  # a higher P raises IoU′ on positive pixels and lowers it on negative ones
     return iou(np.clip(p - half, 0, 1)), iou(np.clip(p + half, 0, 1))
 
 
 def report(study: Study) -> tuple[str, int]:
-    """A line for each score that disagrees and each run that cannot be read, and one that sums up; how many they are.
+    """(text, number of problems): a line for each score that disagrees and each unreadable run, and a summary.
 
     Raises:
         InputError: no run has maps.
     """
     if study and not any(run.has_maps for run in study.values()):
         raise InputError(
-            f"{study.folder}: its runs have no stored maps, as studies with real people are published without "
-            "them; check a study of your own in outputs/"
+            f"{study.folder}: its runs have no stored maps (studies with real people are published without "
+            "them); check a study of your own in outputs/"
         )
     checked, lines = [], [*study.problems]
     for run in study.values():
@@ -118,6 +119,6 @@ def report(study: Study) -> tuple[str, int]:
     exact = max((abs(each.recorded - each.low) for each in checked if each.low == each.high), default=0.0)
     lines.append(
         f"{len(checked)} scores of {len(study)} runs recomputed from their maps: {len(wrong)} disagree; largest "
-        f"difference {exact:.1g}, that of IoU' apart, which 8 bits give bounds only"
+        f"difference {exact:.1g}, without IoU′, for which maps of 8 bits give only bounds"
     )
     return "\n".join(lines), unread + len(wrong)

@@ -4,7 +4,7 @@
     python -m lib.study run --profile small --data ROOT          # real faces on a CPU
     python -m lib.study run --profile paper --data ROOT          # Table 2 at full size, for a GPU
 
-A run is done when its record stands in `<out>/<run_id>/` under the key of its parameters, notebook, code and data.
+A run is done if `<out>/<run_id>/` has its record with the key of its parameters, notebook, code and data.
 """
 
 import argparse
@@ -24,14 +24,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.study", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in (
-        ("plan", "list the runs, what is done, and an estimate"),
+        ("plan", "list the runs, their state, and an estimate of the time"),
         ("run", "execute the runs that are not done"),
-        ("status", "how every run stands"),
+        ("status", "show the state of every run"),
         ("report", "execute the analysis and write tables and report.html"),
         ("check", "recompute every score from the stored maps"),
-        ("publish", "copy what can be passed on: no pictures of people"),
-        ("rerun", "run a record's run again and compare"),
-        ("doctor", "check this machine, with a remedy for each fault"),
+        ("publish", "copy what may be shared: no images of real people"),
+        ("rerun", "run the run of a record again and compare"),
+        ("doctor", "check this machine and name a remedy for each problem"),
     ):
         sub = commands.add_parser(command, help=text)
         sub.set_defaults(profile="demo", data=None, out=None, only="*", seed=None, seeds=None, workers=None)
@@ -47,14 +47,16 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
         if executes:
             sub.add_argument("--only", metavar="GLOB", help="run ids, for example '*-lfw-big-*'")
-            sub.add_argument("--workers", type=int, help="notebooks at a time (default: one a GPU, else one a core)")
+            sub.add_argument(
+                "--workers", type=int, help="notebooks in parallel (default: one per GPU, else one per core)"
+            )
         if command == "run":
             sub.add_argument("--scheduler", metavar="ADDRESS", help="use this Dask scheduler's workers")
-            sub.add_argument("--cluster", metavar="FILE", help="start the workers of this file of params/clusters")
+            sub.add_argument("--cluster", metavar="FILE", help="start the workers of this file in params/clusters")
             sub.add_argument(
                 "--no-shared-files",
                 action="store_true",
-                help="send the data to these workers once, and take the runs back",
+                help="send the data to the workers once and receive the finished runs",
             )
             sub.add_argument("--force", action="store_true", help="repeat finished runs; the old ones are kept")
             sub.add_argument(
@@ -68,8 +70,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
                 "--any-code", action="store_true", help="count runs of other versions of the code and notebook as done"
             )
         if command == "rerun":
-            sub.add_argument("record", help="a record.json, or a study's folder with the run id behind it")
-            sub.add_argument("run_id", nargs="?", default="", help="of a study's folder: which of its runs")
+            sub.add_argument("record", help="a record.json, or a study's folder followed by a run id")
+            sub.add_argument("run_id", nargs="?", default="", help="which run of the study's folder")
         if command == "publish":
             sub.add_argument("--to", required=True, help="the new folder")
     return parser.parse_args(argv)
@@ -81,11 +83,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_paths(options)
         if options.workers is not None and options.workers < 1:
-            raise InputError(f"--workers: {options.workers} will not do, give 1 or more")
+            raise InputError(f"--workers: {options.workers} is not valid, give 1 or more")
         if options.seeds is not None and (not 1 <= options.seeds <= 10_000 or options.seed is not None):
-            raise InputError("--seeds: give a number from 1 to 10000, and no --seed beside it")
+            raise InputError("--seeds: give a number from 1 to 10000, and no --seed with it")
         if getattr(options, "timeout", None) is not None and not 0 < options.timeout <= 1e6:
-            raise InputError(f"--timeout: {options.timeout:g} will not do, give minutes above 0, a million at most")
+            raise InputError(f"--timeout: {options.timeout:g} is not valid, give minutes above 0, at most a million")
         workers = options.workers or len(execute.gpus()) or execute.cores()
         overrides = {"seed": options.seed} if options.seed is not None else {}
         if options.data:
@@ -134,17 +136,17 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError as error:
-        if options.command in ("plan", "status"):  # `| head` has read enough
+        if options.command in ("plan", "status"):  # `| head` reads only the first lines
             return 0
         print(
-            f"error: {error.strerror}: what read the output has ended; type the same command again without it",
+            f"error: {error.strerror}: the reader of the output has ended; run the same command again without it",
             file=sys.stderr,
         )
         return 2
-    except OSError as error:  # a folder that cannot be entered, a name that is too long, a full disk
+    except OSError as error:  # a folder that cannot be opened, a name that is too long, a full disk
         print(
-            f"error: {error.filename or 'the output'}: {error.strerror or error}; use another path, make room or change its "
-            "permissions",
+            f"error: {error.filename or 'the output'}: {error.strerror or error}; use another path, make room or "
+            "change its permissions",
             file=sys.stderr,
         )
         return 2
@@ -154,12 +156,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check_paths(options: argparse.Namespace) -> None:
-    """Raises InputError for paths that cannot be written into a record, and where the working directory is gone."""
+    """Raises InputError for paths that cannot be written into a record, and if the working directory is gone."""
     try:
         os.getcwd()
     except OSError as error:
         raise InputError("the working directory is gone; change to another one") from error
     for name in ("out", "to", "record", "cluster"):  # `config` checks --data
         value = getattr(options, name, None) or ""
-        if any(ord(sign) < 32 or 0xD800 <= ord(sign) < 0xE000 for sign in value):  # the latter stand for foreign bytes
-            raise InputError(f"--{name}: {value!r} has signs or bytes that are no text; give another path")
+        if any(
+            ord(sign) < 32 or 0xD800 <= ord(sign) < 0xE000 for sign in value
+        ):  # the latter are bytes that are not UTF-8
+            raise InputError(f"--{name}: {value!r} has characters or bytes that are not text; give another path")

@@ -1,4 +1,4 @@
-"""Is this machine ready? `python -m lib.study doctor` checks what a study stands on and names a remedy for each fault."""
+"""Is this machine ready? `python -m lib.study doctor` checks it and names a remedy for each problem."""
 
 import importlib.metadata
 import os
@@ -18,12 +18,12 @@ from lib import PROJECT, InputError, outputs
 from lib.data import cache, layouts
 from lib.study import execute
 
-SPACE = 5_000_000_000  # bytes that cache and results of the small profile take, with room to spare
+SPACE = 5_000_000_000  # bytes, more than cache and results of the small profile need
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's outcome: `remedy` is "" where all is well; `fatal` says that no study runs like this."""
+    """Outcome of one check. `remedy` is "" if there is no problem; `fatal`: no study can run on this machine."""
 
     name: str
     detail: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def python() -> Finding:
-    """Whether this Python is one that the project asks for."""
+    """Whether the project supports this version of Python."""
     wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     low, high = (tuple(map(int, version.split("."))) for version in re.findall(r"[\d.]+", wanted))
     fits = low <= sys.version_info[:2] < high
@@ -42,7 +42,7 @@ def python() -> Finding:
 
 
 def packages() -> Finding:
-    """Whether the packages installed are those of the lock file."""
+    """Whether the installed packages are those of the lock file."""
     lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
     pinned = [Requirement(line.rstrip(" \\")) for line in lock.splitlines() if re.match(r"[\w.-]+==", line)]
     pinned = [requirement for requirement in pinned if not requirement.marker or requirement.marker.evaluate()]
@@ -50,7 +50,7 @@ def packages() -> Finding:
     for requirement in pinned:
         try:
             found = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:  # needed by the tests alone
+        except importlib.metadata.PackageNotFoundError:  # only the tests need it
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             other.append(f"{requirement.name} {found} instead of {requirement.specifier}")
@@ -61,12 +61,12 @@ def packages() -> Finding:
 
 
 def backend() -> Finding:
-    """Which backend Keras computes with, and on which device."""
+    """The backend of Keras, and its device."""
     try:
         import keras
 
         device = str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]
-    except Exception as error:  # a backend that is missing or broken raises anything
+    except Exception as error:  # a missing or broken backend raises any type
         return Finding(
             "backend",
             f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}: {error}",
@@ -83,7 +83,7 @@ def backend() -> Finding:
 
 
 def kernel() -> Finding:
-    """Whether a notebook runs in a kernel of its own, over sockets in a temporary folder as in the batch."""
+    """Whether a notebook runs in its own kernel, over sockets in a temporary folder as in a study."""
     import nbformat
     from nbformat.v4 import new_code_cell, new_notebook
 
@@ -94,18 +94,18 @@ def kernel() -> Finding:
         try:
             execute.execute_notebook(source, output, {}, {}, Path(folder) / "kernel.log")
             answer = nbformat.read(output, 4).cells[-1].outputs[0]["data"]["text/plain"]
-        except Exception as error:  # anything may keep a kernel from starting
+        except Exception as error:  # many errors can stop a kernel from starting
             return Finding(
                 "kernel",
                 f"{type(error).__name__}: {error}",
-                "make setup; see that TMPDIR can be written and its path is shorter than 80 characters",
+                "make setup; check that TMPDIR can be written and its path is shorter than 80 characters",
                 fatal=True,
             )
     return Finding("kernel", f"runs a notebook: 6 * 7 = {answer}")
 
 
 def disk() -> Finding:
-    """Whether cache and results can be written and have room."""
+    """Whether cache and results can be written and there is space for them."""
     try:
         folder = cache.cache_root()
         (folder / ".doctor").touch()
@@ -121,7 +121,7 @@ def disk() -> Finding:
 
 
 def dataset(name: str, root: str | None) -> Finding:
-    """Whether a data set is there, with the checksum that its authors publish."""
+    """Whether a data set is there, with its published checksum."""
     from lib.data import fetch
 
     title = layouts.DATASETS[name].title
@@ -143,12 +143,12 @@ def dataset(name: str, root: str | None) -> Finding:
         )
         wrong += [container.path.name] if checksum and not matches else []
     return Finding(
-        title, "; ".join(details), "tables will say so; fetch the official file if that is not meant" if wrong else ""
+        title, "; ".join(details), "tables say so; if this is not intended, fetch the official file" if wrong else ""
     )
 
 
 def studies() -> Finding:
-    """Which studies there are, and what in them cannot be read."""
+    """The studies, and which of their runs cannot be read."""
     found = outputs.studies()
     problems = [problem for state in found for problem in state.problems]
     return Finding(
@@ -159,7 +159,7 @@ def studies() -> Finding:
 
 
 def findings(root: str | None = None) -> Iterator[Finding]:
-    """Every check in turn, the cheap ones first; `root` is the data root."""
+    """Every check in turn, the fast ones first; `root` is the data root."""
     checks: dict[str, Callable[[], Finding]] = {
         "Python": python,
         "packages": packages,
@@ -170,7 +170,7 @@ def findings(root: str | None = None) -> Iterator[Finding]:
     for name, check in (checks | {"backend": backend, "kernel": kernel}).items():
         try:
             yield check()
-        except (InputError, OSError) as error:  # what cannot be read is a finding, and the other checks go on
+        except (InputError, OSError) as error:  # what cannot be read is reported, and the other checks go on
             yield Finding(name, str(error), "change its permissions or get the file again")
 
 

@@ -1,4 +1,4 @@
-"""Executes the notebook of one run with papermill in a kernel process of its own and files what it wrote."""
+"""Executes the notebook of one run with papermill in its own kernel process and stores what it wrote."""
 
 import contextlib
 import errno
@@ -22,23 +22,23 @@ from lib.config import NOTEBOOK, Config
 from lib.params import thread_limits
 from lib.record import set_aside
 
-# glibc hands freed memory back to the system and every training step asks for it again: the page faults took a
-# fifth of the processor time, and more where memory is virtual. Kept, it is only used again.
+# glibc returns freed memory to the system and every training step allocates it again: the page faults took a fifth of
+# the processor time, and more on virtual machines. With these settings the memory is kept and used again.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
 BACKENDS = ("tensorflow", "jax", "torch")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a disk that takes no more
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of a full or read-only disk
 FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
 
 def cores() -> int:
-    """Processor cores that this process may use, a container's quota respected."""
+    """Number of processor cores that this process may use, within the quota of a container."""
     from dask.system import cpu_count
 
     return cpu_count()
 
 
 def gpus() -> list[str]:
-    """Names that CUDA_VISIBLE_DEVICES takes for the GPUs this process may use; none without an NVIDIA driver."""
+    """Names for CUDA_VISIBLE_DEVICES of the GPUs that this process may use; none without an NVIDIA driver."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name and name != "-1"]
     if not shutil.which("nvidia-smi"):
@@ -49,7 +49,7 @@ def gpus() -> list[str]:
 
 @contextlib.contextmanager
 def claimed_gpu(names: list[str], folder: Path | None = None) -> Iterator[str | None]:
-    """One of the GPUs `names`, held by a lock file until the block ends; waits while others hold all. None without.
+    """One of the GPUs `names`, locked by a file until the block ends; waits while all are locked. None without GPUs.
 
     Raises InputError if the lock files cannot be written.
     """
@@ -79,7 +79,7 @@ def claimed_gpu(names: list[str], folder: Path | None = None) -> Iterator[str | 
 def kernel_manager(environment: dict[str, str], log: Path) -> type:
     """A Jupyter kernel manager whose kernel gets these environment variables.
 
-    What its libraries print past Python, TensorFlow's messages above all, goes to the file `log`, not into cells.
+    What libraries print outside Python, mainly TensorFlow's messages, goes to the file `log` and not into the notebook.
     """
     from jupyter_client.manager import AsyncKernelManager
 
@@ -103,15 +103,15 @@ def kernel_manager(environment: dict[str, str], log: Path) -> type:
 def execute_notebook(
     notebook: Path, output: Path, parameters: dict, environment: dict[str, str], log: Path, timeout: float | None = None
 ) -> None:
-    """Executes one notebook with papermill in a kernel of its own.
+    """Executes one notebook with papermill in its own kernel.
 
-    Kernels that start at once collide on TCP ports, so this one listens on sockets in a folder of its own.
+    Kernels that start at the same time can collide on TCP ports, so this one uses sockets in its own folder.
 
     Args:
-        timeout: seconds that a cell may take; the kernel of one that takes longer is ended.
+        timeout: seconds that each notebook cell may take; after that the kernel is ended.
     Raises:
-        papermill.PapermillExecutionError: a cell raised.
-        nbclient.exceptions.CellTimeoutError: a cell took too long. Others where the kernel died or did not start.
+        papermill.PapermillExecutionError: a notebook cell raised.
+        nbclient.exceptions.CellTimeoutError: a notebook cell took too long. Others if the kernel died or did not start.
     """
     import papermill
     from traitlets.config import Config as Traits
@@ -134,32 +134,32 @@ def execute_notebook(
 
 
 def check_socket(folder: str) -> None:
-    """Raises InputError where a path is too long for the sockets of a kernel: the system takes 103 bytes or more."""
+    """Raises InputError if a path is too long for the sockets of a kernel: some systems allow only 103 bytes."""
     if os.name == "posix" and len(os.fsencode(f"{folder}/kernel-5")) > 102:
         raise InputError(
-            f"TMPDIR: {folder} is too long a path for the kernels' sockets; set TMPDIR to a folder whose path is "
+            f"TMPDIR: the path {folder} is too long for the sockets of kernels; set TMPDIR to a folder whose path is "
             "shorter than 80 characters"
         )
 
 
 def check_machine() -> None:
-    """Raises InputError where no kernel could work on this machine: temporary folder, Keras' backend."""
+    """Raises InputError if no kernel can run on this machine, because of the temporary folder or Keras' backend."""
     backend = os.environ.get("KERAS_BACKEND")
     if backend and (backend not in BACKENDS or not importlib.util.find_spec(backend)):
         raise InputError(
-            f"KERAS_BACKEND: {backend!r} cannot be used here; set it to one that is installed of "
-            f"{', '.join(BACKENDS)}, or leave it out"
+            f"KERAS_BACKEND: {backend!r} cannot be used here; set it to an installed one of "
+            f"{', '.join(BACKENDS)}, or unset it"
         )
     check_socket(os.path.join(tempfile.gettempdir(), "iou-12345678"))
 
 
 @contextlib.contextmanager
 def locked(study: Path) -> Iterator[None]:
-    """Holds a study's folder, which is made, until the block ends. Raises InputError if another process does."""
+    """Locks a study's folder, which is made, until the block ends. Raises InputError if another process holds it."""
     try:
         study.mkdir(parents=True, exist_ok=True)
         lock = FileLock(study / ".lock")
-        lock.acquire(timeout=1)  # a `status` holds it for a moment
+        lock.acquire(timeout=1)  # `status` holds it for a moment
     except Timeout as error:
         raise InputError(f"--out: another `run` is at work on {study}; wait for it or choose another folder") from error
     except OSError as error:
@@ -169,18 +169,18 @@ def locked(study: Path) -> Iterator[None]:
 
 
 def execute(config: Config, study: Path, timeout: float | None = None, replaced: str = "") -> dict:
-    """Executes the training notebook for one configuration and files what it wrote under `<study>/<run_id>/`.
+    """Executes the training notebook for one configuration and stores what it wrote in `<study>/<run_id>/`.
 
-    Everything is written under `<study>/.running/` first and moved in one step when the notebook has ended well,
-    so a run's folder is whole or absent. An earlier run in its place is kept under `.superseded/`. A notebook that
-    fails is kept under `.failed/<run_id>/` with its executed cells.
+    Everything is first written to `<study>/.running/` and moved in one step when the notebook has succeeded, so a run's
+    folder is complete or missing. An earlier run in its place is kept in `.superseded/`. A notebook that fails is kept
+    in `.failed/<run_id>/` with its executed cells.
 
     Args:
-        timeout: minutes that a cell of the notebook, so above all the training, may take.
-        replaced: `fingerprint` of the run in its place that this one shall replace. If another one stands there, it
-            was filed since by a worker that was lost before it could say so: it stays, and nothing is repeated.
+        timeout: minutes that each notebook cell, mainly the training, may take.
+        replaced: `fingerprint` of the existing run that this one replaces. If there is another run by now, a worker
+            that was lost before it could report has stored it: it is kept, and nothing is repeated.
     Returns:
-        {"run_id", "seconds", "error"}: `error` is None or one line, the cell's number in it.
+        {"run_id", "seconds", "error"}: `error` is None or one line with the number of the notebook cell.
     """
     from nbclient.exceptions import CellTimeoutError
     from papermill import PapermillExecutionError
@@ -210,9 +210,12 @@ def execute(config: Config, study: Path, timeout: float | None = None, replaced:
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {_one_line(failure.evalue)}"
         if f"[Errno {errno.ENOSPC}]" in error:
-            error += "; make room, then type the same command again"
+            error += "; make room, then run the same command again"
     except CellTimeoutError:
-        error = f"a cell took longer than the {timeout:g} minutes of --timeout; raise it, or see why the run hangs"
+        error = (
+            f"a notebook cell took longer than the {timeout:g} minutes of --timeout; raise it, or find out why the "
+            "run hangs"
+        )
     except InputError as failure:
         error = _one_line(failure)
     except Exception as failure:  # a kernel that died or did not start: the study goes on
@@ -232,7 +235,7 @@ def execute(config: Config, study: Path, timeout: float | None = None, replaced:
 
 
 def fingerprint(folder: Path) -> str:
-    """Digest of the record in a run's folder; empty where there is none."""
+    """Digest of the record in a run's folder; empty if there is none."""
     try:
         return hashlib.sha256((folder / "record.json").read_bytes()).hexdigest()
     except OSError:
@@ -242,7 +245,8 @@ def fingerprint(folder: Path) -> str:
 def file_away(folder: Path, study: Path, replaced: str, error: str | None) -> None:
     """Moves a run's folder, named by its run id, to its place in the study, or to `.failed/` with its error.
 
-    What was there goes to `.superseded/`, except an earlier failure; `replaced` as in `execute`. Raises OSError.
+    An earlier run there goes to `.superseded/`; an earlier failure is removed. `replaced` is as in `execute`.
+    Raises OSError.
     """
     target = study / (FAILED if error else "") / folder.name
     if error:
@@ -261,7 +265,7 @@ def file_away(folder: Path, study: Path, replaced: str, error: str | None) -> No
 def unwritable(study: Path, failure: OSError) -> str:
     """The sentence about a study's folder that cannot be written."""
     return (
-        f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then type the same "
+        f"{study} cannot be written ({failure.strerror}); make room or change its permissions, then run the same "
         "command again"
     )
 

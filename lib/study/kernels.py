@@ -1,9 +1,9 @@
 """Kernels that start at once: a process that has imported the libraries forks one for each notebook.
 
-A kernel spends most of its start on importing TensorFlow, Keras and matplotlib. `ForkProvisioner` starts kernels as
-forks of a server, one for each worker, that has imported them and done nothing else: every kernel is a fresh process
-with its own environment, and nothing of a notebook reaches the next. This project's own modules are imported by the
-kernel, so that an edited file counts from the next run on. Only on Linux; elsewhere kernels start as always.
+A kernel needs most of its start-up time to import TensorFlow, Keras and matplotlib. `ForkProvisioner` forks kernels
+from a server, one for each worker, that has imported these libraries and done nothing else. So every kernel is a new
+process with its own environment, and notebooks do not affect each other. The kernel itself imports the modules of this project,
+so that an edited file is used from the next run on. This works only on Linux; elsewhere kernels start as usual.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import Any
 from jupyter_client.provisioning import LocalProvisioner
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
-PATIENCE = 300  # seconds that the server may take to import the libraries and to fork
+PATIENCE = 300  # seconds that the server has to import the libraries and to fork
 LIBRARIES = (
     "keras",
     "scipy.stats",
@@ -48,14 +48,14 @@ class ForkedKernel:
         self.pid = pid
 
     def poll(self) -> int | None:
-        """None while the process is there, then 1: its exit status is known to the server alone."""
+        """None while the process runs, then 1: only the server knows its exit status."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return 1
         with contextlib.suppress(OSError):
             if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return 1  # a zombie, whose server is gone and for which nobody waits
+                return 1  # a zombie: its server has ended and nobody waits for it
         return None
 
     def wait(self, timeout: float | None = None) -> int:
@@ -79,7 +79,7 @@ class ForkedKernel:
 
 
 class Server:
-    """The process that forks kernels: `python -m lib.study.kernels`. It ends when the process that started it does."""
+    """The process that forks kernels: `python -m lib.study.kernels`. It ends with the process that started it."""
 
     def __init__(self, environment: dict[str, str]):
         self.environment = at_start(environment)
@@ -94,7 +94,7 @@ class Server:
         )
 
     def fork(self, **request: Any) -> ForkedKernel:
-        """Forks a kernel; see `become_kernel`. Raises OSError if the server is gone, or hangs and is ended."""
+        """Forks a kernel; see `become_kernel`. Raises OSError if the server has ended, or hangs and is killed."""
         print(json.dumps(request), file=self.process.stdin, flush=True)
         if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
             self.process.kill()  # it hangs
@@ -104,28 +104,28 @@ class Server:
         return ForkedKernel(int(answer))
 
 
-# Variables that count when libraries are imported or a process starts, not later.
+# Variables that are read when a library is imported or a process starts, not later.
 AT_START = ("KERAS_", "TF_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "PYTHON", "LD_", "JAX_", "XLA_")
 _server: Server | None = None  # of this process
 
 
 def at_start(environment: dict[str, str]) -> dict[str, str]:
-    """The part of an environment that a fork cannot change any more."""
+    """The variables of an environment that a fork cannot change."""
     return {name: value for name, value in environment.items() if name.startswith(AT_START)}
 
 
 def server(environment: dict[str, str]) -> Server:
-    """This process's server, started when it is first asked for, after it has died, or for another environment."""
+    """The server of this process. It is started on first use, after it has died, and for another environment."""
     global _server
     if _server is None or _server.process.poll() is not None or _server.environment != at_start(environment):
         if _server is not None:
-            _server.process.stdin.close()  # which ends it, and its kernels
+            _server.process.stdin.close()  # this ends it and its kernels
         _server = Server(environment)
     return _server
 
 
 class ForkProvisioner(LocalProvisioner):
-    """Starts kernels as forks of a warm process; as `LocalProvisioner` does where that fails."""
+    """Starts kernels as forks of the server; if that fails, like `LocalProvisioner`."""
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> dict:
         if "ipykernel_launcher" not in cmd or sys.platform != "linux":
@@ -146,13 +146,13 @@ class ForkProvisioner(LocalProvisioner):
 
 
 def become_kernel(arguments: list[str], environment: dict[str, str], folder: str, log: str) -> None:
-    """Turns this freshly forked process into an IPython kernel, which runs until it is shut down.
+    """Turns this new process into an IPython kernel, which runs until it is shut down.
 
     Args:
         arguments: of `python -m ipykernel_launcher`.
         environment: all variables of the kernel.
         folder: its working directory.
-        log: file that its output below Python is added to.
+        log: file to which the output of libraries below Python is added.
     """
     os.setsid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # even a kernel that hangs ends with its server
@@ -172,7 +172,7 @@ def become_kernel(arguments: list[str], environment: dict[str, str], folder: str
 
 
 def serve() -> None:
-    """Imports the libraries, then forks a kernel for each line of standard input and answers with its process id."""
+    """Imports the libraries, then forks a kernel for each line of standard input and prints its process id."""
 
     def reap(*_):
         with contextlib.suppress(ChildProcessError):

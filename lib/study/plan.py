@@ -1,4 +1,4 @@
-"""How every run of a study stands, and how long the rest will take."""
+"""The state of every run of a study, and an estimate of the remaining time."""
 
 import contextlib
 import json
@@ -20,19 +20,19 @@ from lib.study import execute
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study and how it stands: done, stale, failed, running, interrupted or waiting; `detail` has more."""
+    """One run and its state: done, stale, failed, running, interrupted or waiting; `detail` explains it."""
 
     config: Config
     state: str
     detail: str = ""
     seconds: float = 0.0
-    images: int | None = None  # of its data set, where a record tells
+    images: int | None = None  # of its data set, if a record has it
 
 
 def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[str, Run] | None = None) -> Planned:
-    """How one run stands in a study folder; with `any_code` it may have been done by another version of the code.
+    """The state of one run in a study folder; with `any_code`, runs of other versions of the code count as done.
 
-    `packed` are the runs of a packed study.
+    `packed`: the runs of a packed study.
     """
     folder, failed = study / config.run_id, study / execute.FAILED / config.run_id
     if os.path.lexists(folder) or config.run_id in (packed or {}):
@@ -70,15 +70,15 @@ def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[s
         )
         return Planned(config, "failed", f"{text} ({failed / NOTEBOOK.name})")
     if begun:
-        return Planned(config, "interrupted", "by the end of its driver; the same `run` does it again")
+        return Planned(config, "interrupted", "its driver ended; the same `run` repeats it")
     return Planned(config, "waiting")
 
 
 def progress(notebook: Path) -> str:
-    """Where a notebook at work stands, as papermill last saved it: ", cell 9, epoch 4: loss ...", or nothing."""
+    """Progress of a running notebook, as papermill last saved it: ", cell 9, epoch 4: loss ...", or ""."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError):  # not there yet, or being written
+    except (OSError, ValueError):  # missing, or incomplete while it is written
         return ""
     for number, cell in enumerate((cell for cell in cells if cell["cell_type"] == "code"), 1):
         if cell["metadata"].get("papermill", {}).get("status") == "running":
@@ -92,7 +92,7 @@ def progress(notebook: Path) -> str:
 
 
 def is_active(study: Path) -> bool:
-    """Whether a `run` is at work on this study folder, which may be one that can only be read."""
+    """Whether a `run` is at work on this study folder, which may be read-only."""
     try:
         with FileLock(study / ".lock").acquire(timeout=0):
             return False
@@ -108,20 +108,20 @@ def is_active(study: Path) -> bool:
 
 
 def plan(configs: list[Config], study: Path, any_code: bool = False) -> list[Planned]:
-    """How every run stands."""
+    """The state of every run."""
     packed = packs.read(study)[0] if packs.is_packed(study) else None
     return [state(config, study, any_code, packed) for config in configs]
 
 
 def show(planned: list[Planned], workers: int) -> None:
-    """Prints how every run stands, and the estimate."""
+    """Prints the state of every run, and the estimate."""
     for p in planned:
         print(f"{p.config.run_id:34} {p.state:8} {p.detail}")
     print(estimate(planned, workers))
 
 
 def estimate(planned: Sequence["Planned"], workers: int) -> str:
-    """A sentence on how long the runs that are not done will take, from those that are or from the work to do."""
+    """A sentence with the remaining time, estimated from the runs that are done, or else from the operations."""
     todo = [p for p in planned if p.state != "done"]
     done = [p for p in planned if p.state == "done" and p.seconds]
     if not todo:
@@ -131,7 +131,7 @@ def estimate(planned: Sequence["Planned"], workers: int) -> str:
     if done:
         rate, basis = sum(work[id(p)] for p in done) / sum(p.seconds for p in done), "the runs that are done"
     else:
-        rate, basis = measured_rate() / workers, "this CPU's matrix product, 20 epochs before the patience"
+        rate, basis = measured_rate() / workers, "a matrix product on this CPU and 20 epochs before the patience"
     seconds = sum(work[id(p)] for p in todo) / rate / workers + 10 * len(todo) / workers
     return (
         f"{len(todo)} of {len(planned)} runs to do, roughly {duration(seconds)} with {workers} at a time "
@@ -140,13 +140,15 @@ def estimate(planned: Sequence["Planned"], workers: int) -> str:
 
 
 def operations(config: Config, images: int | None = None) -> float:
-    """Rough number of multiply-adds that a run's training takes, for estimates only; `images` of its data set, by default
-    as many as the official one has."""
+    """Rough number of multiply-adds of a run's training, only for estimates.
+
+    `images`: size of the data set, by default the official one.
+    """
     if not images:
         images = config.synthetic_images if config.data == "synthetic" else layouts.DATASETS[config.dataset].images
     train = datasets.split(images, config.dataset, config.size).train.stop
     cells, width = (config.image_size / 32) ** 2, config.encoder_width
-    if config.model in ("fcn8s", "segnet", "unet"):  # VGG-16 every time; two of them train a mirrored decoder
+    if config.model in ("fcn8s", "segnet", "unet"):  # all on VGG-16; two of them train a mirrored decoder
         encoder = 300e6 * cells * width**2
         return encoder * (1.5 if config.model == "fcn8s" else 4) * train * min(config.epochs, 20 + config.patience)
     if config.model == "bfcn32s":
@@ -157,7 +159,7 @@ def operations(config: Config, images: int | None = None) -> float:
 
 
 def measured_rate() -> float:
-    """Multiply-adds a second of this machine's training, taken as a quarter of a matrix product's."""
+    """Multiply-adds per second of training on this machine, estimated as a quarter of those of a matrix product."""
     import numpy as np
 
     a = np.ones((1024, 1024), "float32")

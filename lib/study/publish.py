@@ -1,4 +1,4 @@
-"""Makes of a study what can be passed on: records, scores, tables and, of synthetic faces alone, masks and pictures."""
+"""Writes what may be shared of a study: records, scores, tables and, only of synthetic faces, masks and images."""
 
 import os
 import shutil
@@ -17,10 +17,10 @@ from lib.record import Run
 
 
 def publish_pictures(run: Run, study: Path) -> Path:
-    """Writes images and labels of the run's test part into `study`, so that it can be looked at without the data.
+    """Writes images and labels of the run's test part into `study`, so that they can be viewed without the data.
 
     Raises:
-        InputError: for pictures of real people, which must not be passed on, and as `test_pictures`.
+        InputError: images of real people, which must not be shared; see also `test_pictures`.
     """
     config = recorded(run.record["params"])
     if config.data != "synthetic":
@@ -36,18 +36,19 @@ README = """# {name}
 
 {text}
 
-Written by `python -m lib.study publish`. `records.jsonl` has a record a line (parameters, seed, versions, scores, key),
-`per_image.csv.gz` the pixel counts and scores of every test image, `history.csv.gz` those of every epoch;
-`lib.outputs.read_study` reads them, `lib.outputs.frame` as a table. `tables/` and `summary.png` are those of the report.
+Written by `python -m lib.study publish`. `records.jsonl` has one record per line (parameters, seed, versions, scores,
+key), `per_image.csv.gz` the pixel counts and scores of every test image, `history.csv.gz` the scores of every epoch.
+`lib.outputs.read_study` reads them, `lib.outputs.frame` makes a table of them. `tables/` and `summary.png` are those of
+the report.
 {kept}
 """
 
 
 def publish(study: Path, target: Path) -> str:
-    """Writes the publishable part of a study into the new folder `target`, whole or not at all.
+    """Writes what may be shared of a study into the new folder `target`, which is complete or not there.
 
-    Predicted masks and pictures go along where the faces are synthetic and the study is the paper's 32 runs; of real
-    people neither does, and where their data lay is left out of the records.
+    Predicted masks and images are included if the faces are synthetic and the study is the paper's 32 runs. Those of
+    real people are not, and the paths of their data are removed from the records.
 
     Returns:
         A sentence with the folder and its size.
@@ -96,7 +97,7 @@ def _write(study: Study, folder: Path):
 def readme(study: Study, name: str, with_maps: bool) -> str:
     """The page that a published study has: what it found, its data and settings, and what its files are."""
     kept = (
-        "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
+        "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are synthetic."
         if with_maps and all(map(_is_synthetic, study.values()))
         else "The predicted masks and the pictures are not published"
         + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")
@@ -125,6 +126,6 @@ def _is_synthetic(run: Run) -> bool:
 
 
 def _without_place(run: Run) -> dict:
-    """The record without the folder that its data lay in; their names and digest stay."""
+    """The record without the folder of its data; their names and digest stay."""
     params = run.record["params"] if _is_synthetic(run) else run.record["params"] | {"data": ""}
     return run.record | {"params": params}

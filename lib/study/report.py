@@ -1,4 +1,4 @@
-"""A study's report: the executed analysis notebook, tables as CSV, one HTML page that needs no network."""
+"""The report of a study: the executed analysis notebook, tables as CSV, one HTML page that works offline."""
 
 import os
 import tempfile
@@ -46,12 +46,12 @@ tfoot td, tfoot td:first-child {{ color: #555; border: 0; white-space: normal; }
 
 
 def write(study: Path) -> str:
-    """Writes `analysis.ipynb`, `report.html` and `tables/*.csv` of a study, each whole or not at all.
+    """Writes `analysis.ipynb`, `report.html` and `tables/*.csv` of a study; no file is left incomplete.
 
-    A study beyond the paper's 32 runs is analysed by `beyond.ipynb`.
+    The notebook of a study beyond the paper's 32 runs is `beyond.ipynb`.
 
     Returns:
-        A few lines with the paths.
+        The paths, in a few lines.
     Raises:
         InputError: no such study, no finished run in it, a run's file that cannot be read, or a folder that
             cannot be written.
@@ -88,7 +88,7 @@ def write(study: Path) -> str:
 
 
 def csv_tables(study: Study) -> dict[str, tables.Table]:
-    """Every table of a study by the name of its file."""
+    """Every table of a study by its file name."""
     if conditions.is_beyond(study):
         return conditions.tables(study.folder.name, study) | {"runs": tables.runs_table(study)}
     found = {
@@ -106,8 +106,7 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
 
 
 def html(notebook: Path, title: str, more: str = "") -> str:
-    """An executed notebook, and `more` below it, as one HTML page with its images inside: no code, no scripts, no
-    other hosts."""
+    """An executed notebook, with `more` below it, as one HTML page with embedded images and without code or scripts."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
@@ -122,7 +121,7 @@ def html(notebook: Path, title: str, more: str = "") -> str:
 
 
 def _execute(study, target):
-    """Executes the analysis of `study` into the file `target`. Raises InputError where the notebook does."""
+    """Executes the analysis of `study` and writes it to `target`. Raises InputError if the notebook does."""
     from papermill import PapermillExecutionError
 
     log = target.with_name("kernel.log")

@@ -1,4 +1,4 @@
-"""Runs a record's run again, and says what differs: `python -m lib.study rerun RECORD`."""
+"""Runs the run of a record again and prints the differences: `python -m lib.study rerun RECORD`."""
 
 import shutil
 from dataclasses import asdict, replace
@@ -16,12 +16,12 @@ def rerun(record: Path, study: Path, root: str | None = None, run_id: str = "") 
     """Executes the training notebook with a record's parameters into the folder `study`.
 
     Args:
-        record: a `record.json`, the folder that holds it, or with `run_id` the folder of its study, packed or not.
-        root: the data root, where it is not the record's.
+        record: a `record.json`, its folder, or with `run_id` the folder of its study, packed or not.
+        root: the data root, if it is not that of the record.
     Returns:
         (the run of the record, the new run).
     Raises:
-        InputError: a record that cannot be read, a run that stands in `study` already, or a run that failed.
+        InputError: a record that cannot be read, a run that is already in `study`, or a run that failed.
     """
     execute.check_machine()
     first = _find(record.resolve(), run_id)
@@ -64,8 +64,10 @@ def _find(record, run_id):
 
 
 def differences(run: Run, config: Config) -> list[str]:
-    """A line for each version, each parameter that the record does not have, and each part of the key that is not as in the
-    record. Raises InputError if the data are missing."""
+    """Differences between a record and now: a line for each version, new parameter and other digest of the key.
+
+    Raises InputError if the data are missing.
+    """
     now, old = versions(), run.record["versions"]
     lines = [
         f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"

@@ -32,12 +32,12 @@ def run(
     `where` and `timeout` are those of `workers.execute_all`, `any_code` that of `state`.
 
     Raises:
-        InputError: missing data, a folder that cannot be written, or another `run` at work on it.
+        InputError: missing data, a folder that cannot be written, or another `run` that uses it.
     """
     from lib.study import workers  # here, as Dask takes a second to import
 
     if packs.is_packed(study):
-        raise InputError(f"--out: {study} is a packed study, to be read only; choose another folder")
+        raise InputError(f"--out: {study} is a packed study, which is read-only; choose another folder")
     if not (where.scheduler or where.cluster):
         execute.check_machine()  # first of all: a key may need Keras
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
@@ -45,14 +45,12 @@ def run(
     if force or any(p.state != "done" for p in plan(configs, study, any_code)):
         workers.refuse_unreachable(where)
     with execute.locked(study):
-        if not (
-            where.shared and (where.scheduler or where.cluster)
-        ):  # nobody else is at work: remains of other drivers
+        if not (where.shared and (where.scheduler or where.cluster)):  # left by other drivers: no run is active
             shutil.rmtree(study / execute.RUNNING, ignore_errors=True)
         planned = plan(configs, study, any_code)
         todo = [p.config for p in planned if force or p.state != "done"]
         for stale in (p for p in planned if p.state == "stale"):
-            print(f"{stale.config.run_id} {stale.detail}: it runs again, the old one is kept in {SUPERSEDED}/")
+            print(f"{stale.config.run_id} {stale.detail}: it runs again, the old run is kept in {SUPERSEDED}/")
         print(f"{study}: {len(planned) - len(todo)} runs are done, {len(todo)} to do", flush=True)
         decode(todo)
         failures = []
@@ -81,7 +79,7 @@ def run(
 def decode(configs: list[Config]) -> None:
     """Decodes the data of these runs into the cache, so that corrupt files are reported once, before any run starts.
 
-    Synthetic faces are left to the runs, which draw both data sets at once.
+    Synthetic faces are drawn by the runs, both data sets in parallel.
     """
     for config in {(str(c.dataset_arguments()), c.image_size): c for c in configs if c.data != "synthetic"}.values():
         dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())

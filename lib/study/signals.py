@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do while processes start and end."""
+"""Handles Ctrl-C and SIGTERM while processes start and end."""
 
 import contextlib
 import signal
@@ -7,11 +7,11 @@ import threading
 
 @contextlib.contextmanager
 def uninterrupted():
-    """SIGTERM is answered after this block, Ctrl-C in it is ignored, and processes started in it are deaf to Ctrl-C.
+    """In this block Ctrl-C is ignored, also by processes that are started in it; SIGTERM is handled after the block.
 
-    A terminal sends Ctrl-C to all processes, and the driver alone answers it. Only ignored signals stay so in new
-    processes: Python's multiprocessing takes blocked ones from their mask. In another thread than the first, where
-    Python sets no signals, the block is a plain one.
+    A terminal sends Ctrl-C to all processes, and only the driver handles it. New processes inherit ignored signals, but
+    not blocked ones: Python's multiprocessing unblocks them. In other threads than the main thread, where Python sets
+    no signal handlers, the block has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -31,7 +31,7 @@ def uninterrupted():
 
 @contextlib.contextmanager
 def deaf_at_the_end():
-    """Gives a function that makes this process ignore Ctrl-C and SIGTERM until the block ends: to clean up in peace."""
+    """Gives a function that makes this process ignore Ctrl-C and SIGTERM until the block ends, for its cleaning up."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
@@ -43,7 +43,7 @@ def deaf_at_the_end():
 
 
 def restore(handlers: dict) -> None:
-    """Sets these handlers of signals again; None stands for one that was not set from Python."""
+    """Sets these signal handlers again; None is a handler that was not set from Python."""
     for number, handler in handlers.items():
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -1,8 +1,8 @@
-"""Distributes the runs of a study over Dask workers: of this machine, of a cluster, or of machines that share no files.
+"""Distributes the runs of a study over Dask workers: on this machine, a cluster, or machines without shared files.
 
-    python -m lib.study.workers params/clusters/slurm.yaml      # the job script that each worker's job would have
+    python -m lib.study.workers params/clusters/slurm.yaml      # prints the job script of a worker
 
-With `--no-shared-files` the data go to every worker once and each finished run comes back whole.
+With `--no-shared-files` the data are sent to every worker once, and each finished run is sent back.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ from lib.provenance import key
 from lib.study import execute, signals
 
 KINDS = {"slurm": ("dask_jobqueue", "SLURMCluster", "cluster"), "cuda": ("dask_cuda", "LocalCUDACluster", "cuda")}
-STARTED = "iou-study-started"  # the topic of what workers say to the driver when they begin a run
-AHEAD = 64  # runs handed out at least, so that workers that join find some
+STARTED = "iou-study-started"  # topic of the messages to the driver when a worker starts a run
+AHEAD = 64  # smallest number of submitted runs, so that there are some for workers that join
 PATIENCE = {"distributed.comm.timeouts.tcp": "300s", "distributed.comm.timeouts.connect": "120s"}  # on busy machines
 
 
 @dataclass(frozen=True)
 class Where:
-    """On which workers a study runs: `workers` processes of this machine, unless one of the others is given.
+    """The workers of a study: `workers` processes of this machine, unless a scheduler or cluster is given.
 
     scheduler: address of a Dask scheduler.  cluster: a file of `params/clusters/`.
-    shared: workers see the study's folder, the project and the data under the same paths; else only the project,
-        their own copy of it.
+    shared: whether workers have the study's folder, the project and the data at the same paths; otherwise they have
+        only their own copy of the project.
     """
 
     workers: int = 1
@@ -55,9 +55,9 @@ class Where:
 def execute_all(
     configs: list[Config], study: Path, where: Where, done: Callable[[dict], None], timeout: float | None = None
 ) -> None:
-    """Executes many configurations on Dask and calls `done` with the outcome of each as it comes in.
+    """Executes many configurations on Dask and calls `done` with the outcome of each when it ends.
 
-    `timeout` is that of `execute.execute`. Raises InputError if the workers cannot be had or were all lost.
+    `timeout` is that of `execute.execute`. Raises InputError if workers are not available or all were lost.
     """
     silence()
     with contextlib.ExitStack() as stack:
@@ -67,7 +67,7 @@ def execute_all(
             client = stack.enter_context(connected(where.scheduler))
         elif where.cluster:
             client = stack.enter_context(Client(stack.enter_context(started(where.cluster))))
-        else:  # with certificates for its time alone: Dask runs what it is sent, by whoever can connect
+        else:  # with temporary certificates, as Dask runs code of anyone who can connect
             with signals.uninterrupted():
                 local = stack.enter_context(
                     LocalCluster(
@@ -102,9 +102,9 @@ def execute_all(
         waiting, running, completed = iter(configs), {}, as_completed()
 
         def go_on():
-            """Hands out runs, some more than there are workers: thousands at once would keep the driver busy."""
+            """Submits runs, some more than there are workers: thousands at once would overload the driver."""
             ahead = AHEAD
-            with contextlib.suppress(OSError):  # the scheduler is gone, which the runs that wait will say
+            with contextlib.suppress(OSError):  # the scheduler is gone: the submitted runs report it
                 ahead = max(AHEAD, 2 * sum(client.nthreads().values()))
             for config in itertools.islice(waiting, max(0, ahead - len(running))):
                 running[future := submit(config)] = config
@@ -128,7 +128,7 @@ def execute_all(
                     "seconds": 0.0,
                     "error": f"{type(failure).__name__}: {reason(failure)}",
                 }
-            if not where.shared:  # its traces and what `receive` left
+            if not where.shared:  # of `mark` and `receive`
                 for folder in (study / execute.RUNNING).glob(f"{config.run_id}-????????"):
                     shutil.rmtree(folder, ignore_errors=True)
             done(outcome)
@@ -136,13 +136,13 @@ def execute_all(
 
 
 def silence() -> None:
-    """Lets Dask say nothing in this process: what goes wrong is said here, once."""
+    """Silences Dask in this process: the commands report each error once."""
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def refuse_unreachable(where: Where) -> None:
-    """Raises InputError if the scheduler does not answer, or the file's kind of cluster cannot be had here."""
+    """Raises InputError if the scheduler does not answer, or the cluster of the file is not available here."""
     if where.scheduler:
         connected(where.scheduler).close()
     elif where.cluster:
@@ -152,7 +152,7 @@ def refuse_unreachable(where: Where) -> None:
 def connected(scheduler: str) -> Client:
     """A client of the Dask scheduler at this address. Raises InputError if none answers.
 
-    For tls:// addresses the certificates are those that Dask's own configuration names.
+    For tls:// addresses the certificates are those of Dask's configuration.
     """
     silence()
     try:
@@ -168,10 +168,10 @@ def connected(scheduler: str) -> Client:
 
 
 def described(path: Path) -> tuple[type, dict[str, Any], int]:
-    """What a cluster's file asks for: `kind` (slurm or cuda), `workers` and `options` of the library's class.
+    """Reads the file of a cluster: `kind` (slurm or cuda), `workers` and `options` of the library's class.
 
     Returns:
-        (class, options, workers). Jobs run this very Python, unless `options` say otherwise.
+        (class, options, workers). Jobs use the Python that runs here, unless `options` name another.
     Raises:
         InputError: a file that cannot be read, an unknown kind, or a library that is not installed.
     """
@@ -191,13 +191,13 @@ def described(path: Path) -> tuple[type, dict[str, Any], int]:
         cluster = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise InputError(f"{path}: {module} is not installed; `.venv/bin/pip install -e '.[{extra}]'`") from error
-    if "shared_temp_directory" in options:  # of the certificates, which jobs look for from other folders
+    if "shared_temp_directory" in options:  # for the certificates; jobs start in other folders
         options["shared_temp_directory"] = str(PROJECT / options["shared_temp_directory"])
     return cluster, ({"python": sys.executable} if kind == "slurm" else {}) | options, workers
 
 
 def submittable(path: Path) -> tuple[type, dict[str, Any], int]:
-    """`described`, where this machine has the command that submits jobs; else raises InputError."""
+    """`described`, if this machine has the command that submits jobs; else raises InputError."""
     cluster, options, workers = described(path)
     submit = cluster.job_cls.submit_command.split()[0] if hasattr(cluster, "job_cls") else ""
     if submit and not shutil.which(submit):
@@ -206,16 +206,16 @@ def submittable(path: Path) -> tuple[type, dict[str, Any], int]:
 
 
 def started(path: Path):
-    """The cluster of a file, its workers asked for; a context manager that ends them. Raises InputError."""
+    """The cluster of a file with its workers requested; a context manager that ends them. Raises InputError."""
     cluster, options, workers = submittable(path)
     try:
         return cluster(**{"n_workers": workers} | options)
-    except Exception as error:  # the library's and the queue's own, of many types
+    except Exception as error:  # the library and the queue raise many types
         raise InputError(f"{path}: the cluster cannot be started ({reason(error)}); correct its options") from error
 
 
 def job_script(path: Path) -> str:
-    """The script of one worker's job, as it would be submitted. Raises InputError."""
+    """The job script of one worker, as it is submitted. Raises InputError."""
     cluster, options, _ = described(path)
     if not hasattr(cluster, "job_script"):
         raise InputError(f"{path}: workers of this kind are processes of this machine, without a job script")
@@ -230,9 +230,9 @@ def job_script(path: Path) -> str:
 
 
 class Inputs(WorkerPlugin):
-    """Files that each worker gets once, also one that joins later: names and their content.
+    """Files (name -> content) that each worker gets once, also a worker that joins later.
 
-    They lie in the worker's own folder, which ends with it, below `name`, which tells other files from these.
+    They are in the folder `name` of the worker's own folder, which is removed when the worker ends.
     """
 
     def __init__(self, files: dict[str, bytes]):
@@ -252,7 +252,7 @@ class Inputs(WorkerPlugin):
 
 
 def inputs(configs: list[Config]) -> Inputs:
-    """The data and weights files that these runs read, to be sent. Raises InputError if they are missing."""
+    """The data and weights files of these runs, to send to workers. Raises InputError if they are missing."""
     files = {}
     for name, given in {(config.dataset, config.data) for config in configs if config.data != "synthetic"}:
         root = cache.data_root(given)
@@ -267,7 +267,7 @@ def inputs(configs: list[Config]) -> Inputs:
 
 
 def sent_as(given: str) -> str:
-    """The name that a data root or weights file goes by on workers: one for each path, its ending kept."""
+    """The name of a data root or weights file on workers: one for each path, with the same extension."""
     return hashlib.sha256(given.encode()).hexdigest()[:16] + "".join(Path(given).suffixes[-2:])
 
 
@@ -284,18 +284,18 @@ def execute_apart(config: Config, inputs_name: str, timeout: float | None = None
 
 
 def mark(study: Path, run_id: str) -> None:
-    """Leaves a trace of a run that a worker began, as `execute.execute` would, by which `study.state` calls it running."""
-    with contextlib.suppress(OSError):  # a full disk stops no run here, which is said when it comes back
+    """Makes the folder of a run that a worker has started, like `execute.execute`, so that it is shown as running."""
+    with contextlib.suppress(OSError):  # on a full disk the run goes on; it is reported when the run is received
         (study / execute.RUNNING / f"{run_id}-{uuid.uuid4().hex[:8]}").mkdir(parents=True)
 
 
 def receive(
     config: Config, study: Path, expected: dict[str, str], replaced: str, outcome: dict, files: dict[str, bytes]
 ) -> dict:
-    """Files a run that a worker sent under `<study>/<run_id>/`, whole or not at all; the outcome, as `execute.execute`.
+    """Stores a run that a worker has sent in `<study>/<run_id>/`; returns the outcome like `execute.execute`.
 
-    The record then names the data and weights of this machine. A run whose key has other parts than `expected`, those
-    of this machine, was made by other code or data and is refused.
+    The record then names the data and weights of this machine. `expected` are the digests in the key of the run on this
+    machine; a run with others was made by other code or data and is refused.
     """
     folder = study / execute.RUNNING / f"{config.run_id}-{uuid.uuid4().hex[:8]}" / config.run_id
     error = outcome["error"]

@@ -1,1 +1,1 @@
-"""Small encoders that come with the project, and `pretrain`, which makes them."""
+"""The small encoders of the project, and `pretrain`, which trains them."""

@@ -1,8 +1,8 @@
-"""Trains the small `demo` encoders that the project ships: `python -m lib.weights.pretrain bfcn32s|fcresnet`.
+"""Trains the small `demo` encoders of the project: `python -m lib.weights.pretrain bfcn32s|fcresnet`.
 
-They stand for ImageNet weights where the study runs small and offline. The task is neither of the study's two: to
-tell, for every cell of 16 and of 32 pixels, which share of it each part of a synthetic face covers (softmax
-cross-entropy). The faces are drawn from seeds of their own, so that no face of a study is among them.
+They replace ImageNet weights when the study runs small and offline. The task is not that of the study: for every square
+of 16 and of 32 pixels, predict which share of it each part of a synthetic face covers (softmax cross-entropy). The
+faces have their own seeds, so that no face of a study is among them.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from lib.data import synthetic
 
 WIDTH = 0.25
 SEED = 20190  # the faces' seed; the studies' faces use other seed sequences
-# Parts that mirror images of each other share a class, so that images may be flipped.
+# Left and right parts share a class, so that images may be flipped.
 CLASSES = np.array([0, 1, 2, 2, 3, 3, 4, 5, 6, 5, 7])  # HELEN's 11 parts -> background, skin, brow, eye, ...
 
 
@@ -36,7 +36,7 @@ def faces(n, size):
 
 
 def shares(classes, cell):
-    """Share of each class in every cell: (n, size, size) -> (n, size / cell, size / cell, 8) float32."""
+    """Share of each class in squares of side `cell`: (n, size, size) -> (n, size / cell, size / cell, 8) float32."""
     one_hot = np.eye(CLASSES.max() + 1, dtype="float32")[classes]  # (n, s, s, 8)
     n, size, _, k = one_hot.shape
     return one_hot.reshape(n, size // cell, cell, size // cell, cell, k).mean((2, 4))
@@ -70,7 +70,7 @@ def pretrain(model, n_images=3000, size=128, epochs=10, batch_size=32, learning_
     """Trains the encoder of `model` at width 0.25 and writes its weights as float16 under `lib/weights`.
 
     Returns:
-        dict with what was run and the loss on 10 % held-out faces (nats per cell, sum of both cell sizes).
+        dict with the settings and the loss on 10 % held-out faces (nats per square, summed over both sizes).
     """
     start = time.time()
     keras.utils.set_random_seed(SEED)

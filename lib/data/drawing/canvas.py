@@ -1,4 +1,4 @@
-"""What the synthetic faces are drawn with: outlines, textures, colours, and a canvas for image and labels."""
+"""Tools to draw synthetic faces: outlines, textures, colours, and a canvas for image and labels."""
 
 from functools import lru_cache
 
@@ -24,7 +24,7 @@ def _corner_cutting(count: int, closed: bool) -> np.ndarray:
 
 
 def smooth(points: np.ndarray | list, closed: bool = True) -> np.ndarray:
-    """Round the corners of a polygon (n, 2), or of an open line, whose ends stay."""
+    """Round the corners of a polygon (n, 2), or of an open line without moving its ends."""
     return _corner_cutting(len(points), closed) @ points
 
 
@@ -61,7 +61,7 @@ def noise(
 ) -> np.ndarray:
     """A random window (height, width) float32 of fractal noise, about mean 0 and deviation 1.
 
-    The coarsest of the octaves has `cells` cells per 256 pixels; `stretch` draws them out vertically.
+    The coarsest octave has `cells` random values per 256 pixels; `stretch` makes the noise longer vertically.
     """
     side = 1024 * -(-max(shape) // 768)
     y, x = (int(rng.integers(side - length)) for length in shape)
@@ -96,9 +96,9 @@ class Canvas:
         """Fill the polygon (n, 2) of pixel positions; return its coverage (height, width) float32 in 0..1.
 
         The polygon is drawn at twice the resolution and averaged; `soft` pixels blur its border.
-        The colour is multiplied by `gain`; each is one for all or one per pixel. Pixels covered by half
-        or more take the label `part`; None leaves the labels as they are. `within`, a coverage too,
-        limits the fill.
+        The colour is multiplied by `gain`; both are for all pixels or per pixel. Pixels covered by half
+        or more get the label `part`; None leaves the labels unchanged. `within`, another coverage, limits
+        the fill.
         """
         height, width = self.parts.shape
         alpha = np.zeros((height, width), np.float32)

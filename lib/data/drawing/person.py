@@ -1,7 +1,7 @@
 """Draws a person: skin, hair and the features of the face, as polygons in head coordinates.
 
-One unit is half the width of the face, the eyes lie at y = 0, y points down; a random pose turns this into
-pixels. The order in which `rng` is asked for numbers is part of the output.
+One unit is half the width of the face, the eyes are at y = 0, y points down; a random pose turns this into pixels. The
+images depend on the order of the calls of `rng`: keep it.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ HAIR_COLOURS = np.array(
 
 
 def random_look(rng: np.random.Generator) -> dict:
-    """What a person keeps from picture to picture: tone, hair, shape of the head."""
+    """The features of a person that are the same in every image: skin tone, hair, shape of the head."""
     tone = rng.beta(1, 1.5) * (len(SKIN_TONES) - 1.001)
     low = int(tone)
     skin = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])

@@ -1,7 +1,7 @@
-"""What surrounds a synthetic face: backgrounds, clothes, things in front, and what the camera does.
+"""Everything around a synthetic face: backgrounds, clothes, objects in front, and the effects of a camera.
 
-Clutter and clothes borrow the colours of skin and hair, so that colour does not give the face away. The order
-in which `rng` is asked for numbers is part of the output.
+Clutter and clothes also have colours of skin and hair, so that the face cannot be found by colour alone. The images
+depend on the order of the calls of `rng`: keep it.
 """
 
 import io
@@ -56,7 +56,7 @@ def paint_clutter(canvas: Canvas, rng: np.random.Generator, look: dict) -> None:
 
 
 def defocus(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Make all that was painted so far background: out of focus, mostly darker, with a fine texture."""
+    """Turn everything painted so far into background: out of focus, mostly darker, with a fine texture."""
     focus = rng.gamma(1.1, 0.012) * min(canvas.size)
     picture = Image.fromarray(np.clip(canvas.image, 0, 255).astype(np.uint8))
     picture = np.asarray(picture.filter(ImageFilter.BoxBlur(float(1.5 * focus))))
@@ -102,7 +102,7 @@ def paint_clothes(canvas: Canvas, rng: np.random.Generator, upright: Callable, n
 
 
 def paint_foreground(canvas: Canvas, rng: np.random.Generator, look: dict) -> None:
-    """Now and then paint a hand or a thing in front of the person: background, even over the face."""
+    """Sometimes paint a hand or an object in front of the person; it is background, also over the face."""
     size = canvas.size
     if rng.random() < 0.15:  # a hand: a palm and fingers
         place, spin = np.array([rng.uniform(0, 1), rng.uniform(0.7, 1.0)]) * size, rng.normal(0, 0.6)
