@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from lib import PROJECT, InputError, outputs, reason
-from lib.analysis import conditions, pairs, paper, tables
+from lib.analysis import conditions, pairs, paper, starts, tables
 from lib.outputs import Study
 from lib.study import execute
 from lib.view import plots, report_masks
@@ -90,7 +90,8 @@ def write(study: Path) -> str:
 def csv_tables(study: Study) -> dict[str, tables.Table]:
     """Every table of a study by its file name."""
     if conditions.is_beyond(study):
-        return conditions.tables(study.folder.name, study) | {"runs": tables.runs_table(study)}
+        more = {"starts": starts.starts_table(study)} if starts.has_both(study) else {}
+        return conditions.tables(study.folder.name, study) | more | {"runs": tables.runs_table(study)}
     found = {
         f"table-{number}": tables.paper_table(study, *names)
         for number, names in enumerate(product(paper.MODELS, paper.DATASETS), start=3)
