@@ -44,13 +44,16 @@ def test_published_records_name_no_place_and_have_parameters_of_today(folder):
 def test_the_readme_says_what_the_published_study_found():
     readme = " ".join((PROJECT / "README.md").read_text().split("## ")[0].split())
     study = outputs.read_study(PROJECT / "outputs" / "published" / "small")
-    for metric in ("iou", "iou_soft"):
+    names = {"iou": "IoU at threshold 0.5", "iou_soft": "IoU′, no threshold (equation 3)", "accuracy": "accuracy"}
+    for metric, name in names.items():
         _, values = scores(study, metric)
+        ours, bce = values.mean(axis=0)
         low, high = stats.mean_interval(*values.T)
-        for figure in (values[:, 0].mean() - values[:, 1].mean(), low, high):
-            assert f"{figure:.3f}".replace("-", "−") in readme
-    collapsed = [run for run in study.values() if collapsed(run)]
-    assert len(collapsed) == 2 and "two of its 16 runs collapsed" in readme
+        row = f"| {name} | {ours:.3f} | {bce:.3f} | {ours - bce:+.3f} ({low:.3f} to {high:.3f}) |".replace("-", "−")
+        assert row in readme, row
+    fallen = [run for run in study.values() if collapsed(run)]
+    assert [run.loss for run in fallen] == ["iou", "iou"] and "2 runs, both with IoU loss, collapsed" in readme
+    assert f"{sum(map(is_capped, study.values()))} of {len(study)} runs stopped at the limit" in readme
 
 
 def test_every_published_score_follows_from_the_published_maps(demo):
