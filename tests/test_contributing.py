@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md and the other pages: the worked examples run in a copy of the project, links and commands lead somewhere."""
+"""CONTRIBUTING.md and the other pages: the worked examples run in a copy of the project, links lead somewhere."""
 
 import re
 import shutil
