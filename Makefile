@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
-.PHONY: setup study test browser lab bench soak fuzz scale audit lock clean
+.PHONY: setup study test browser lab bench lint soak fuzz scale audit lock clean
 .DEFAULT_GOAL := study
 
 setup: $(READY)
@@ -37,6 +37,10 @@ lab: $(READY)  ## JupyterLab on the front page
 bench: $(READY)  ## performance tables, written to outputs/bench
 	$(BIN)/python tests/bench/bench.py
 	$(BIN)/python tests/bench/bench_inspector.py
+
+lint: $(READY)  ## ruff: rules and format, as in pyproject.toml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 soak: $(READY)  ## 60 faults at random moments; nothing may be lost
 	$(BIN)/python tests/faults/soak.py --faults 60

@@ -33,6 +33,7 @@ CHOICES = {
     "loss_reduction": ("own", "sum", "mean", "pooled"),
     "split": ("fixed", "random"),
     "batch_norm": ("trained", "frozen"),
+    "score_start": ("zeros", "glorot"),
     "part": ("", "hair", "brows", "eyes", "nose", "mouth"),
     "monitor": ("val_iou", "val_iou_soft", "val_accuracy", "val_loss"),
 }
@@ -87,6 +88,8 @@ class Config:
     encoder_width: float = 0.25
     fc_units: int = 64
     encoder_weights: str = "demo"
+    score_start: str = "zeros"
+    dropout: float = 0.0
     trainable_blocks: int = 1
     batch_norm: str = "trained"
     epochs: int = 8
@@ -97,6 +100,7 @@ class Config:
     loss_reduction: str = "own"
     monitor: str = "val_iou"
     cache_features: bool = True
+    threads: int = 1
     seed: int = 0
     tag: str = ""
 
@@ -139,6 +143,15 @@ def resolve(*mappings: dict) -> Config:
     config = replace(Config(), **merged)
     _check(config)
     return config
+
+
+def recorded(params: dict) -> Config:
+    """The configuration of a record. Before `score_start` was a parameter, score layers started as "glorot".
+
+    Raises:
+        InputError: as `resolve`.
+    """
+    return resolve({"score_start": "glorot"}, params)
 
 
 def _typed(name, value, kind):
@@ -209,6 +222,10 @@ def _check(config):
         refuse("encoder_width", "above 0 and at most 4")
     if not 0 <= config.trainable_blocks <= 5:
         refuse("trainable_blocks", "from 0 (the head alone) to 5 (the whole encoder)")
+    if not 0 <= config.dropout < 1:
+        refuse("dropout", "from 0 (none) to below 1")
+    if not 1 <= config.threads <= 1024:
+        refuse("threads", "from 1 to 1024")
     if not 0 <= config.seed < 2**32:
         refuse("seed", "from 0 to 4294967295")
     if not re.fullmatch(r"[a-z0-9._=-]{0,150}", config.tag):

@@ -29,7 +29,7 @@ class Network(NamedTuple):
     encoder: function of `keras.applications` that makes it; the images are preprocessed as that one's.
     blocks: names of the last layers of its five blocks, of which the fifth ends the encoder; or a function that finds
         them among its operations.
-    head: encoder, number of feature maps -> logits, (batch, image_size, image_size, 1).
+    head: (encoder, `Head`) -> logits, (batch, image_size, image_size, 1).
     cacheable: how many blocks can be frozen so that the head sees nothing of them but the output of the last, which can
         then be computed once.
     """
@@ -38,6 +38,14 @@ class Network(NamedTuple):
     blocks: Sequence[str] | Callable[[list], Sequence[str]]
     head: Callable[..., Any]
     cacheable: int = 5
+
+
+class Head(NamedTuple):
+    """How a head is made: feature maps of its fully connected convolutions, their dropout, and how its score starts."""
+
+    units: int = 4096
+    dropout: float = 0.0
+    score_start: str = "zeros"
 
 
 def bilinear_kernel(stride):
@@ -105,26 +113,33 @@ def check_size(image_size: int) -> None:
         )
 
 
-def fully_connected(x, units, kernels):
+def fully_connected(x, how, kernels):
     """Convolutions in place of VGG-16's fully connected layers, with ReLU: (batch, n, n, C) -> (batch, n, n, units)."""
     for number, kernel in enumerate(kernels, start=6):
         x = keras.layers.Conv2D(
-            units, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=f"fc{number}"
+            how.units, kernel, padding="same", activation="relu", kernel_initializer="he_normal", name=f"fc{number}"
         )(x)  # (B, n, n, units)
+        if how.dropout:
+            x = keras.layers.Dropout(how.dropout, name=f"dropout{number}")(x)
     return x
 
 
-def score(x):
-    """The linear layer that makes one map of features: (batch, n, n, C) -> (batch, n, n, 1)."""
-    return keras.layers.Conv2D(1, 1, name="score", dtype="float32")(x)
+def score(x, how):
+    """The linear layer that makes one map of features: (batch, n, n, C) -> (batch, n, n, 1).
+
+    It starts at zero, as in FCN-32s (Shelhamer et al., 2017). Random weights on large features saturate the sigmoid at
+    once, and IoU loss, whose gradient carries P (1 - P), may then never leave an all-positive mask.
+    """
+    start = {"zeros": "zeros", "glorot": "glorot_uniform"}[how.score_start]
+    return keras.layers.Conv2D(1, 1, kernel_initializer=start, name="score", dtype="float32")(x)
 
 
 def fcn32s(kernels):
     """The head of FCN-32s: fully connected convolutions with these kernels, a score, one up-sampling by 32."""
 
-    def head(encoder, units):
-        x = fully_connected(encoder.output, units, kernels)  # (B, n, n, units) with n = image_size / 32
-        return Upsampling(name="logits", dtype="float32")(score(x))  # (B, image_size, image_size, 1)
+    def head(encoder, how):
+        x = fully_connected(encoder.output, how, kernels)  # (B, n, n, units) with n = image_size / 32
+        return Upsampling(name="logits", dtype="float32")(score(x, how))  # (B, image_size, image_size, 1)
 
     return head
 
@@ -252,7 +267,16 @@ def preprocess(model, images):
     return module.preprocess_input(np.array(images, "float32"))
 
 
-def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weights="imagenet", trainable_blocks=1):
+def build(
+    model,
+    image_size=224,
+    encoder_width=1.0,
+    fc_units=4096,
+    encoder_weights="imagenet",
+    trainable_blocks=1,
+    score_start="zeros",
+    dropout=0.0,
+):
     """The segmentation network of section 2.1, or another of `NETWORKS`, with the encoder's first blocks frozen.
 
     BFCN-32s and FCResNet: fully connected convolutions (7x7, then 1x1 for BFCN-32s; 7x7 for FCResNet; ReLU), a linear
@@ -263,6 +287,8 @@ def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weigh
         fc_units: feature maps of each fully connected convolution; 4096 in the paper. SegNet and U-Net have none.
         trainable_blocks: how many of the encoder's five blocks are trained, from the last: 1 in the paper
             (block5, res5), 0 trains the head alone, 5 everything.
+        score_start: how the score layer starts, "zeros" as in FCN-32s or "glorot" (random, Keras' default).
+        dropout: share of the features dropped after each fully connected convolution in training; 0.5 in FCN-32s.
     Returns:
         `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> P of every pixel
         (batch, image_size, image_size, 1) float32. Layer "logits" has the values before the sigmoid.
@@ -271,7 +297,7 @@ def build(model, image_size=224, encoder_width=1.0, fc_units=4096, encoder_weigh
     """
     base = encoder(model, image_size, encoder_width, encoder_weights)
     freeze(model, base, trainable_blocks)
-    logits = find(model).head(base, fc_units)
+    logits = find(model).head(base, Head(fc_units, dropout, score_start))
     return keras.Model(
         base.input, keras.layers.Activation("sigmoid", name="probabilities", dtype="float32")(logits), name=model
     )

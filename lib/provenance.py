@@ -9,6 +9,7 @@ import ast
 import copy
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -18,8 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib import PROJECT, InputError, models
-from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
+from lib import PROJECT, InputError
 from lib.config import BEYOND, NOTEBOOK, PAPER, Config
 from lib.data import datasets
 
@@ -40,6 +40,7 @@ ROOTS = {
 TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: of these the run's own row counts
 VERSIONED = ("load", "digest")  # reading of the data, which has a version of its own in their digest: datasets.FORMAT
 MESSAGES = re.compile(r".*Error|print|warn")  # functions that are given text for people
+THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS")  # as they were set when this process imported its libraries
 HINTS = (
     "annotation",
     "returns",
@@ -70,6 +71,9 @@ def key_parts(config: Config) -> dict[str, str]:
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     if config.encoder_weights not in ("imagenet", "none"):
+        from lib import models  # here, as Keras takes seconds to import
+        from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
+
         try:
             weights = models.weights_path(config.model, config.encoder_weights)
             params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -224,6 +228,7 @@ def versions() -> dict:
         "backend": backend,
         "machine": platform.machine(),
         "cpu": processor(),
+        "threads": THREADS or "not limited",
         "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1],
     }
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):

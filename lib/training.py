@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -72,6 +73,8 @@ def build(config: Config) -> keras.Model:
         config.fc_units,
         config.encoder_weights,
         config.trainable_blocks,
+        config.score_start,
+        config.dropout,
     )
     if config.batch_norm == "frozen":
         for layer in network.layers:
@@ -141,6 +144,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
             weights,
             keras.backend.backend(),
             keras.__version__,
+            config.threads,
             FORMAT,
         ]
     )
@@ -183,6 +187,29 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
 
+class DeadUnits(keras.callbacks.Callback):
+    """Finds the units of the fully connected convolutions that are 0 at every position of every validation image."""
+
+    def __init__(self, network, start, batches):
+        """`start` is the tensor of `network` that the batches hold: images or features."""
+        super().__init__()
+        self.batches, self.first_epoch = batches, {}
+        self.layers = [layer for layer in network.layers if re.fullmatch(r"fc\d", layer.name)]
+        self.maps = keras.Model(start, [layer.output for layer in self.layers]) if self.layers else None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            self.first_epoch = self.shares()
+
+    def shares(self) -> dict[str, float]:
+        """Share of dead units by layer, with the weights as they are now; empty where the head has no such layer."""
+        alive = [np.zeros(layer.filters, bool) for layer in self.layers]
+        for step in range(len(self.batches)) if self.layers else ():
+            for found, maps in zip(alive, self.maps.predict_on_batch(self.batches[step][0])):  # (B, n, n, units)
+                found |= (keras.ops.convert_to_numpy(maps) > 0).any(axis=(0, 1, 2))
+        return {layer.name: float(np.mean(~found)) for layer, found in zip(self.layers, alive)}
+
+
 def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple[dict, dict]:
     """Trains `network` in place as Table 2 says and leaves it with the weights of its best epoch.
 
@@ -190,8 +217,8 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
 
     Returns:
         (history, info): columns of one value for each epoch, `epoch` from 1; `best_epoch`, `epochs_run`, and
-        `seconds` for `features` and `training`, and `predict`: a function from a slice of the data set to P,
-        (images, size, size, 1) float32.
+        `seconds` for `features` and `training`, `dead_units` of the first and the best epoch (see `DeadUnits`), and
+        `predict`: a function from a slice of the data set to P, (images, size, size, 1) float32.
     """
     start = time.time()
     frozen, trained = models.halves(network, config.trainable_blocks)
@@ -216,10 +243,10 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
         restore_best_weights=True,
         mode="min" if config.monitor.endswith("loss") else "max",
     )
-    if keras.backend.backend() == "tensorflow":  # which traces a function that makes variables twice: with those of
-        trained.optimizer.build(
-            trained.trainable_variables
-        )  # optimizer and metrics made before, the step is traced once
+    dead = DeadUnits(network, network.input if inputs is None else frozen.output, validation)
+    if keras.backend.backend() == "tensorflow":
+        # It traces a function that makes variables twice: with those of optimizer and metrics made before, once.
+        trained.optimizer.build(trained.trainable_variables)
         trained.evaluate(validation, steps=1, verbose=0)
     fitted = trained.fit(
         train,
@@ -228,7 +255,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
         epochs=config.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[StopOnNonFinite(config), stopping, *callbacks],
+        callbacks=[StopOnNonFinite(config), stopping, dead, *callbacks],
     )
     history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}
 
@@ -239,6 +266,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     return history, {
         "best_epoch": stopping.best_epoch + 1,
         "epochs_run": len(fitted.epoch),
+        "dead_units": {"first_epoch": dead.first_epoch, "best_epoch": dead.shares()},
         "predict": predict,
         "seconds": {"features": encoded - start, "training": time.time() - encoded},
     }
@@ -294,6 +322,7 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
         "scores": scores,
         "epochs_run": outcome["epochs_run"],
         "best_epoch": outcome["best_epoch"],
+        "dead_units": outcome["dead_units"],
         "seed": config.seed,
         "seconds": {
             "data": loaded - start,

@@ -5,8 +5,9 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 
 import pytest
+from made_up_study import SCORES, write_run
 
-from lib import data
+from lib import config, data
 from lib.config import Config, resolve
 
 
@@ -30,3 +31,13 @@ def tiny() -> Config:
 def faces(tiny, cache) -> data.Dataset:
     """The data set of `tiny`: 20 synthetic faces in LFW's layout, 32 px."""
     return data.load(image_size=tiny.image_size, **tiny.dataset_arguments())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A study with one pair and one single run."""
+    (first, second), study = config.CELLS[:2], tmp_path / "study"
+    write_run(study, second, "iou")
+    write_run(study, first, "bce", scores=SCORES | {"iou": 0.5}, epochs_run=9)
+    write_run(study, first, "iou", epochs_run=4)
+    return study

@@ -1,4 +1,4 @@
-"""lib/config.py: what is refused and how, one set of defaults, 32 different runs."""
+"""lib/config.py: what is refused and how, one set of defaults."""
 
 import ast
 import json
@@ -7,13 +7,8 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from lib import PROJECT, InputError
+from lib import InputError
 from lib.config import NOTEBOOK, Config, resolve
-from lib.params import from_notebook, read_yaml
-
-PARAMS = PROJECT / "params"
-PROFILES = [path for path in sorted((PARAMS / "profiles").glob("*.yaml")) if "grid" not in read_yaml(path)]
-
 
 # ---- what is refused --------------------------------------------------------------------------------------
 
@@ -79,39 +74,6 @@ def test_the_defaults_are_allowed():
     assert resolve({"hair": True, "loss": "bce"}).run_id == "bfcn32s-lfw-big-hair-bce"
 
 
-@pytest.mark.parametrize("content, sentence", [
-    (None, "there is no such parameter file"),
-    (b"", "holds no parameters"),
-    (b"- epochs\n", "holds no parameters"),
-    (b"epochs: [3\n", "cannot be read as YAML"),
-    (b"epochs: \xff\n", "cannot be read as YAML"),
-    (b"epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
-    (b"epochs: 3\nepochs: 5\n", r"cannot be read as YAML \(epochs stands there twice: keep one\)"),
-    (b"grid:\n- {loss: [iou], loss: [bce]}\n", r"cannot be read as YAML \(loss stands there twice"),
-    (b"? [a]\n: 1\n", "cannot be read as YAML"),
-    (b"epochs: !!map [1]\n", "cannot be read as YAML"),
-    (b"epochs: 1:30\n", r"cannot be read as YAML \(1:30 is a number of base 60 to YAML"),
-    (b"learning_rate: 1:30.5\n", r"cannot be read as YAML \(1:30.5 is a number of base 60"),
-])
-def test_a_bad_yaml_file_is_refused_by_name(content, sentence, tmp_path):
-    path = tmp_path / "mine.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"mine\.yaml: {sentence}") as refused:
-        read_yaml(path)
-    assert "\n" not in str(refused.value)
-
-
-def test_names_of_different_types_are_different(tmp_path):
-    (tmp_path / "mine.yaml").write_text("grid: {1: x, '1': y}")
-    assert read_yaml(tmp_path / "mine.yaml") == {"grid": {1: "x", "1": "y"}}
-
-
-def test_a_yaml_file_is_read(tmp_path):
-    (tmp_path / "mine.yaml").write_text("epochs: 3\nlearning_rate: 1.0e-4\n")
-    assert read_yaml(tmp_path / "mine.yaml") == {"epochs": 3, "learning_rate": 1e-4}
-
-
 # ---- the notebook's parameters cell -----------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -136,41 +98,3 @@ def test_every_parameter_of_the_notebook_is_explained(parameters_cell):
     for line in parameters_cell.splitlines():
         assignment, _, comment = line.partition("  # ")
         assert comment and "=" not in comment and assignment.count("=") == 1, line
-
-
-def test_a_notebook_gives_its_configuration():
-    namespace = {**asdict(Config()), "epochs": 3, "out_dir": "somewhere",
-                 "In": ["", "# Parameters\nepochs = 3\n"]}
-    assert from_notebook(namespace) == replace(Config(), epochs=3)
-
-
-def test_an_unknown_parameter_injected_into_the_notebook_is_refused():
-    namespace = {**asdict(Config()), "epohcs": 3, "In": ["", "# Parameters\nepohcs = 3\n"]}
-    with pytest.raises(InputError, match="unknown parameter 'epohcs': did you mean 'epochs'?"):
-        from_notebook(namespace)
-
-
-def test_other_names_of_the_notebook_are_its_own():
-    assert from_notebook({**asdict(Config()), "helper": 3, "In": ["", "helper = 3"]}) == Config()
-
-
-# ---- params/ ----------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
-def test_32_files_give_32_different_configurations(profile):
-    files = sorted(PARAMS.glob("*.yaml"))
-    configs = [resolve(read_yaml(profile), read_yaml(path)) for path in files]
-    assert len(files) == len(set(configs)) == 32
-    assert [config.run_id for config in configs] == [path.stem for path in files]
-
-
-def test_a_run_file_holds_the_differences_only():
-    for path in PARAMS.glob("*.yaml"):
-        assert list(read_yaml(path)) == ["model", "dataset", "size", "hair", "loss"], path.name
-
-
-def test_the_paper_profile_is_table_2():
-    config = resolve(read_yaml(PARAMS / "profiles" / "paper.yaml"))
-    assert (config.learning_rate, config.batch_size, config.epochs, config.patience) == (1e-4, 100, 1000, 20)
-    assert (config.image_size, config.encoder_width, config.fc_units) == (224, 1.0, 4096)
-    assert (config.encoder_weights, config.trainable_blocks) == ("imagenet", 1)

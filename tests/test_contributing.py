@@ -11,8 +11,11 @@ import pytest
 from lib import PROJECT, provenance
 from lib.config import BEYOND, CELLS, PAPER, resolve
 
-PAGES = [page for pattern in ("*.md", "params/**/*.md", "notebooks/**/*.md", "outputs/published/**/*.md")
-         for page in sorted(PROJECT.glob(pattern))]
+PAGES = [
+    page
+    for pattern in ("*.md", "params/**/*.md", "notebooks/**/*.md", "outputs/published/**/*.md")
+    for page in sorted(PROJECT.glob(pattern))
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
@@ -64,7 +67,9 @@ def test_every_example_has_changes_and_a_block_that_runs_them():
     assert [*sections()] == ["A loss", "A network", "A data set", "A profile"]
     for blocks in sections().values():
         assert [language for language, _ in groupby(language for language, _ in blocks)] in (
-            ["diff", "python"], ["yaml", "python"])
+            ["diff", "python"],
+            ["yaml", "python"],
+        )
 
 
 def test_a_new_loss_and_a_new_network_train(project):
@@ -83,8 +88,10 @@ def test_a_new_data_set_is_decoded(project):
 
 
 def test_a_new_data_set_leaves_the_cells_of_the_paper(project):
-    code = ("from lib import config; from lib.analysis import paper; print(len(config.CELLS), *paper.DATASETS, "
-            "config.resolve({'dataset': 'ovals', 'data': 'made-up'}).run_id)")
+    code = (
+        "from lib import config; from lib.analysis import paper; print(len(config.CELLS), *paper.DATASETS, "
+        "config.resolve({'dataset': 'ovals', 'data': 'made-up'}).run_id)"
+    )
     assert python(project, code) == f"{len(CELLS)} lfw helen bfcn32s-ovals-big-nohair-iou\n"
 
 

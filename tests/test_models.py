@@ -8,6 +8,7 @@ from autodiff import gradients
 from scipy import ndimage
 
 from lib import InputError, models
+from lib.config import PAPER
 from lib.losses import IoULoss
 
 FIRST = {"bfcn32s": "block1_conv1", "fcresnet": "conv1_conv"}
@@ -30,7 +31,7 @@ def small(model, trainable_blocks=1, **changes):
 def networks():
     """Both networks at 64 px, width 0.125, one trainable block."""
     keras.utils.set_random_seed(0)
-    return {model: small(model) for model in models.ENCODERS}
+    return {model: small(model) for model in PAPER["model"]}
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +90,12 @@ def test_upsampling_is_restored_from_its_configuration():
 
 # ---- the networks -----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_build(model, networks, images):
     network = networks[model]
     assert network.name == model and network.output_shape == (None, 64, 64, 1)
     names = [layer.name for layer in network.layers]
-    published = getattr(keras.applications, models.ENCODERS[model][0])(include_top=False, weights=None,
+    published = getattr(keras.applications, models.NETWORKS[model].encoder)(include_top=False, weights=None,
                                                                        input_shape=(64, 64, 3))
     assert names[1:] == [layer.name for layer in published.layers][1:] + HEAD[model] + ["probabilities"]
     for name, share in ((FIRST[model], 0.125), (LAST[model], 0.125)):
@@ -104,7 +105,7 @@ def test_build(model, networks, images):
     assert probabilities.dtype == "float32" and (0 <= probabilities).all() and (probabilities <= 1).all()
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_frozen_layers_are_those_up_to_the_cut(model):
     network = small(model, trainable_blocks=5, image_size=32)
     for trainable_blocks in range(5, -1, -1):  # more and more is frozen
@@ -116,7 +117,7 @@ def test_frozen_layers_are_those_up_to_the_cut(model):
     assert {layer.name for layer in network.layers if layer.trainable_weights} == set(HEAD[model])
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_build_freezes_as_asked(model, networks):
     """The paper's cut: block 5 and the head are trained."""
     for layer in networks[model].layers:
@@ -125,7 +126,7 @@ def test_build_freezes_as_asked(model, networks):
             assert bool(layer.trainable_weights) == trained, layer.name
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_a_training_step_moves_what_is_trainable_and_nothing_else(model, images):
     """Batch statistics of frozen batch normalisation stay too, those of res5 move."""
     keras.utils.set_random_seed(0)
@@ -142,7 +143,7 @@ def test_a_training_step_moves_what_is_trainable_and_nothing_else(model, images)
 
 
 @pytest.mark.parametrize("trainable_blocks, has_frozen", [(0, True), (1, True), (5, False)])
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_halves_make_the_whole(model, trainable_blocks, has_frozen, networks, images):
     network, x = networks[model], models.preprocess(model, images)
     frozen, trained = models.halves(network, trainable_blocks)
@@ -160,13 +161,13 @@ def test_weights_at_full_size():
         if model == "bfcn32s":
             return (49 * 512 * units + units) + (units * units + units) + (units + 1) + (64 * 64 + 1)
         return (49 * 2048 * units + units) + (units + 1) + (64 * 64 + 1)
-    bfcn32s, fcresnet = (models.build(model, 32, 1.0, 4, "none", 1) for model in models.ENCODERS)
+    bfcn32s, fcresnet = (models.build(model, 32, 1.0, 4, "none", 1) for model in PAPER["model"])
     assert models.parameters(bfcn32s) == (VGG16_BLOCK5 + head("bfcn32s", 4), VGG16 - VGG16_BLOCK5)
     assert sum(models.parameters(fcresnet)) == RESNET50 + head("fcresnet", 4)
     assert head("bfcn32s", 4096) == 119_554_050 and head("fcresnet", 4096) == 411_054_082
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_summary_has_a_row_for_each_block_and_head_layer(model, networks):
     network, rows = networks[model], models.summary(networks[model])
     assert [row[0] for row in rows] == [f"block {n}" for n in range(1, 6)] + HEAD[model] + ["probabilities"]
@@ -176,7 +177,7 @@ def test_summary_has_a_row_for_each_block_and_head_layer(model, networks):
     assert rows[-1][2] == (64, 64, 1)
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_preprocess_is_bgr_less_the_imagenet_mean_on_a_copy(model, images):
     before = images.copy()
     found = models.preprocess(model, images)
@@ -219,7 +220,7 @@ def test_encoder_weights_that_are_no_weights_file(tmp_path):
     with pytest.raises(InputError, match="encoder_weights: no file .*missing.weights.h5; use imagenet, demo"):
         models.encoder("bfcn32s", 32, 0.125, str(tmp_path / "missing.weights.h5"))
     (tmp_path / "weights.txt").write_text("1 2 3")
-    with pytest.raises(InputError, match="weights.txt is no .h5"):
+    with pytest.raises(InputError, match="weights.txt is not a .h5"):
         models.encoder("bfcn32s", 32, 0.125, str(tmp_path / "weights.txt"))
 
 
@@ -247,7 +248,7 @@ def test_imagenet_weights_that_cannot_be_downloaded(monkeypatch):
     def fail(*args, **kwargs):
         raise Exception("URL fetch failure on an address: None -- [Errno -2] Name or service not known")
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", fail)
-    with pytest.raises(InputError, match="weights of VGG16 cannot be had .*URL fetch failure.*give the path"):
+    with pytest.raises(InputError, match="VGG16 at 64 px with weights imagenet is not available .*URL fetch failure.*give the path"):
         models.encoder("bfcn32s", 64, 1.0, "imagenet")
 
 
@@ -256,7 +257,7 @@ def test_imagenet_weights_have_one_width():
         models.encoder("bfcn32s", 64, 0.5, "imagenet")
 
 
-@pytest.mark.parametrize("model", models.ENCODERS)
+@pytest.mark.parametrize("model", PAPER["model"])
 def test_demo_weights_load(model):
     encoder = models.encoder(model, 64, 0.25, "demo")
     with h5py.File(models.weights_path(model, "demo")) as file:

@@ -11,9 +11,9 @@ import pytest
 
 from lib import PROJECT, InputError, losses, metrics, models, provenance, training
 from lib.analysis import predictions
-from lib.beyond import networks
 from lib.beyond.scores import boundary_iou, expected_calibration_error
-from lib.config import BEYOND, CHOICES
+from lib.config import BEYOND, CHOICES, PAPER
+from lib.data.layouts import FACE
 from lib.record import claim, read_run
 
 
@@ -40,7 +40,7 @@ def test_the_task_describes_its_data(tiny, task):
     assert about["counts"] == {"train": 16, "validation": 2, "test": 2} and about["images"] == 20
     assert about["scaled"] and not about["official"] and about["note"] and len(about["digest"]) == 64
     labels = task.dataset.labels[18:]
-    assert about["positive_share"] == pytest.approx((labels == training.data.FACE).mean(), abs=1e-6)
+    assert about["positive_share"] == pytest.approx((labels == FACE).mean(), abs=1e-6)
 
 
 def test_batches_hold_each_image_once_and_are_reshuffled_from_the_seed(tiny, task):
@@ -95,7 +95,7 @@ def test_a_run_writes_what_the_analysis_reads(tiny, trained):
 
 
 def test_the_scores_can_be_recomputed_from_the_predictions(task, trained):
-    """Thresholded scores exactly, IoU' within the rounding of the stored probabilities."""
+    """Thresholded scores exactly, IoU′ within the rounding of the stored probabilities."""
     run = read_run(trained[0])
     probabilities, ids = run.probabilities()
     assert probabilities.shape == (2, 32, 32) and probabilities.dtype == "uint8"
@@ -339,7 +339,7 @@ def test_pooled_takes_the_batch_as_one_image(tiny):
 
 def test_every_loss_that_may_be_asked_for_is_there():
     assert set(training.LOSSES) == set(CHOICES["loss"])
-    assert set(BEYOND["model"]) == set(networks.MODELS)
+    assert {*PAPER["model"], *BEYOND["model"]} == set(filter(None, models.NETWORKS))
 
 
 def test_frozen_batch_norm_neither_trains_nor_moves(tiny, task):
@@ -364,7 +364,7 @@ def test_other_networks_train_as_the_papers_do(tiny, task, model, cached):
              if any((a != b).any() for a, b in zip(before[layer.name], layer.get_weights()))}
     assert moved == {layer.name for layer in network.layers if layer.trainable and before[layer.name]}
     assert "block4_conv1" in moved and "block3_conv3" not in moved
-    assert (networks.halves(network, 2)[0] is not None) == cached
+    assert (models.halves(network, 2)[0] is not None) == cached
 
 
 def test_a_random_split_trains_and_tests_on_images_that_its_seed_draws(tiny, faces, tmp_path):

@@ -37,6 +37,7 @@ SETTINGS = {
     "encoder_width": "encoder width",
     "encoder_weights": "encoder weights",
     "fc_units": "head feature maps",
+    "score_start": "score layer starts at",
     "epochs": "epochs at most",
     "batch_size": "batch",
     "seed": "seed",
@@ -45,6 +46,7 @@ VALUES = {
     "monitor": "stopping on validation {}",
     "loss_reduction": "{} reduction",
     "batch_norm": "{} batch norm",
+    "score_start": "{} start",
     "split": "{} split",
     "encoder_weights": "{} weights",
 }  # of parameters whose values are words

@@ -12,7 +12,7 @@ import numpy as np
 from lib import InputError, record
 from lib.analysis import pairs
 from lib.beyond.scores import histograms, iou_at_levels
-from lib.config import Config, resolve
+from lib.config import Config, recorded
 from lib.data import datasets
 from lib.outputs import PICTURES, Study
 from lib.record import Run
@@ -26,7 +26,7 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
         InputError: if the data are not here, or are no longer those that the run saw.
     """
     try:
-        config = resolve(run.record["params"])
+        config = recorded(run.record["params"])
     except InputError as error:
         raise InputError(f"{run.folder / 'record.json'}: {error}") from error
     images, labels, ids, digest = _published(run, config) or read_pictures(config)

@@ -103,7 +103,8 @@ def provenance(study: Study) -> str:
     runs = list(study.values())
     found = []
     for name, words in names.SETTINGS.items():
-        values = sorted({str(run.record["params"][name]) for run in runs if name in run.record["params"]})
+        every = [{"score_start": "glorot"} | run.record["params"] for run in runs]  # as records without it were
+        values = sorted({str(params[name]) for params in every if name in params})
         if values:
             found.append(f"{words} {' or '.join(values)}")
     others = sorted(

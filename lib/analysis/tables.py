@@ -2,11 +2,12 @@
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import isnan
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from lib.analysis import names, pairs, paper, stats
 from lib.analysis.pairs import usable
 from lib.outputs import Study
 from lib.record import SCORES
+
+if TYPE_CHECKING:
+    import pandas
 
 ROUNDING = 0.0005  # the paper's scores have three decimals
 SCORES_NOTE = (
@@ -52,6 +56,17 @@ class Table:
         except BaseException:
             os.unlink(temporary.name)
             raise
+
+    def frame(self) -> "pandas.DataFrame":
+        """The table as a pandas `DataFrame`, None as missing."""
+        import pandas
+
+        return pandas.DataFrame(self.rows, columns=self.columns)
+
+    def ordered(self, column: str, descending: bool = False) -> "Table":
+        """The same table with its rows in the order of a column."""
+        at = self.columns.index(column)
+        return replace(self, rows=sorted(self.rows, key=lambda row: row[at], reverse=descending))
 
     def _bold(self, row: list) -> set[int]:
         """Columns of this row that hold the better one of a pair."""

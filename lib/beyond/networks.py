@@ -51,8 +51,8 @@ def fcn8s(skips):
     a score of block 3, by 8. The scores of blocks start at 0 and the up-samplings bilinear, as published; all are trained.
     """
 
-    def head(encoder, units):
-        x = score(fully_connected(encoder.output, units, (7, 1)))  # (B, n, n, 1)
+    def head(encoder, how):
+        x = score(fully_connected(encoder.output, how, (7, 1)), how)  # (B, n, n, 1)
         for block, name in zip((4, 3), skips):
             skip = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", dtype="float32", name=f"score_block{block}")(
                 encoder.get_layer(name).output

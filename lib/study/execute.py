@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from lib import InputError
 from lib.config import NOTEBOOK, Config
+from lib.params import thread_limits
 from lib.record import set_aside
 
 # glibc hands freed memory back to the system and every training step asks for it again: the page faults took a
@@ -167,7 +168,7 @@ def locked(study: Path) -> Iterator[None]:
         yield
 
 
-def execute(config: Config, study: Path, threads: int, timeout: float | None = None, replaced: str = "") -> dict:
+def execute(config: Config, study: Path, timeout: float | None = None, replaced: str = "") -> dict:
     """Executes the training notebook for one configuration and files what it wrote under `<study>/<run_id>/`.
 
     Everything is written under `<study>/.running/` first and moved in one step when the notebook has ended well,
@@ -175,7 +176,6 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
     fails is kept under `.failed/<run_id>/` with its executed cells.
 
     Args:
-        threads: of its training; 0 for as many as this process may use cores.
         timeout: minutes that a cell of the notebook, so above all the training, may take.
         replaced: `fingerprint` of the run in its place that this one shall replace. If another one stands there, it
             was filed since by a worker that was lost before it could say so: it stays, and nothing is repeated.
@@ -195,14 +195,7 @@ def execute(config: Config, study: Path, threads: int, timeout: float | None = N
         folder.mkdir(parents=True)
     except OSError as failure:
         return {"run_id": run_id, "seconds": time.time() - start, "error": unwritable(study, failure)}
-    threads = threads or cores()
-    environment = {
-        "TF_NUM_INTRAOP_THREADS": str(threads),
-        "OMP_NUM_THREADS": str(threads),
-        "TF_NUM_INTEROP_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        **KEEP_MEMORY,
-    }
+    environment = {**thread_limits(config.threads), "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
     error = None
     try:
         with claimed_gpu(gpus()) as gpu:

@@ -11,7 +11,7 @@ import numpy as np
 from lib import InputError, outputs, packs
 from lib.analysis import conditions, paper, sentences
 from lib.analysis.predictions import read_pictures
-from lib.config import resolve
+from lib.config import recorded
 from lib.outputs import PICTURES, Study
 from lib.record import Run
 
@@ -22,7 +22,7 @@ def publish_pictures(run: Run, study: Path) -> Path:
     Raises:
         InputError: for pictures of real people, which must not be passed on, and as `test_pictures`.
     """
-    config = resolve(run.record["params"])
+    config = recorded(run.record["params"])
     if config.data != "synthetic":
         raise InputError(f"{run.run_id}: its pictures show real people; only synthetic faces can be published")
     images, labels, ids, digest = read_pictures(config)
@@ -90,9 +90,14 @@ def _write(study: Study, folder: Path):
     shutil.copytree(study.folder / "tables", folder / "tables")
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
+    (folder / "README.md").write_text(readme(study, folder.name, bool(with_maps)), encoding="utf-8")
+
+
+def readme(study: Study, name: str, with_maps: bool) -> str:
+    """The page that a published study has: what it found, its data and settings, and what its files are."""
     kept = (
         "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are drawn."
-        if drawn and all(map(_is_synthetic, study.values()))
+        if with_maps and all(map(_is_synthetic, study.values()))
         else "The predicted masks and the pictures are not published"
         + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")
     )
@@ -107,7 +112,7 @@ def _write(study: Study, folder: Path):
             sentences.completeness(study),
         ]
     text = "\n\n".join(text)
-    (folder / "README.md").write_text(README.format(name=folder.name, text=text, kept=kept), encoding="utf-8")
+    return README.format(name=name, text=text, kept=kept)
 
 
 def _refuse_link(path: Path):

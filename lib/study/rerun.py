@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lib import InputError, packs
-from lib.config import Config, resolve
+from lib.config import Config, recorded
 from lib.outputs import read_study
 from lib.provenance import key, versions
 from lib.record import METRICS, Run, read_run
@@ -26,7 +26,7 @@ def rerun(record: Path, study: Path, root: str | None = None, run_id: str = "") 
     execute.check_machine()
     first = _find(record.resolve(), run_id)
     try:
-        config = resolve(first.record["params"])
+        config = recorded(first.record["params"])
     except InputError as error:
         raise InputError(f"{first.folder / 'record.json'}: {error}") from error
     config = replace(config, data=root) if root else config
@@ -42,7 +42,7 @@ def rerun(record: Path, study: Path, root: str | None = None, run_id: str = "") 
     with execute.locked(study):
         for remains in (study / execute.RUNNING).glob(f"{config.run_id}-????????"):  # of one that was interrupted
             shutil.rmtree(remains, ignore_errors=True)
-        outcome = execute.execute(config, study, execute.cores())
+        outcome = execute.execute(config, study)
     if outcome["error"]:
         raise InputError(f"{config.run_id}: {outcome['error']} (see {study / execute.FAILED / config.run_id})")
     return first, read_run(study / config.run_id)

@@ -38,12 +38,12 @@ def run(
 
     if packs.is_packed(study):
         raise InputError(f"--out: {study} is a packed study, to be read only; choose another folder")
+    if not (where.scheduler or where.cluster):
+        execute.check_machine()  # first of all: a key may need Keras
     for config in {str(config.dataset_arguments()): config for config in configs}.values():
         key(config)  # missing data are reported before anything starts
     if force or any(p.state != "done" for p in plan(configs, study, any_code)):
         workers.refuse_unreachable(where)
-        if not (where.scheduler or where.cluster):
-            execute.check_machine()
     with execute.locked(study):
         if not (
             where.shared and (where.scheduler or where.cluster)

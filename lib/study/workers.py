@@ -63,11 +63,10 @@ def execute_all(
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(PATIENCE))
         ignore = stack.enter_context(signals.deaf_at_the_end())
-        threads = 1
         if where.scheduler:
             client = stack.enter_context(connected(where.scheduler))
         elif where.cluster:
-            client, threads = stack.enter_context(Client(stack.enter_context(started(where.cluster)))), 0
+            client = stack.enter_context(Client(stack.enter_context(started(where.cluster))))
         else:  # with certificates for its time alone: Dask runs what it is sent, by whoever can connect
             with signals.uninterrupted():
                 local = stack.enter_context(
@@ -82,7 +81,6 @@ def execute_all(
                     )
                 )
                 client = stack.enter_context(Client(local))
-            threads = max(1, execute.cores() // where.workers)
         stack.callback(ignore)
         if not client.nthreads():
             print("No worker is there yet: the study begins as soon as one joins.", flush=True)
@@ -96,9 +94,9 @@ def execute_all(
 
         def submit(config):
             if where.shared:
-                task = (execute.execute, config, study, threads, timeout, replaced[config.run_id])
+                task = (execute.execute, config, study, timeout, replaced[config.run_id])
             else:
-                task = (execute_apart, config, sent.name, threads, timeout)
+                task = (execute_apart, config, sent.name, timeout)
             return client.submit(*task, pure=False, retries=1)
 
         waiting, running, completed = iter(configs), {}, as_completed()
@@ -273,16 +271,14 @@ def sent_as(given: str) -> str:
     return hashlib.sha256(given.encode()).hexdigest()[:16] + "".join(Path(given).suffixes[-2:])
 
 
-def execute_apart(
-    config: Config, inputs_name: str, threads: int, timeout: float | None = None
-) -> tuple[dict, dict[str, bytes]]:
+def execute_apart(config: Config, inputs_name: str, timeout: float | None = None) -> tuple[dict, dict[str, bytes]]:
     """`execute.execute` on a worker, in a folder of its own: (outcome, the files of the run's folder)."""
     get_worker().log_event(STARTED, config.run_id)
     own = Path(get_worker().local_directory)
     sent = {name: own / inputs_name / sent_as(getattr(config, name)) for name in ("data", "encoder_weights")}
     here = replace(config, **{name: str(path) for name, path in sent.items() if path.exists()})
     with tempfile.TemporaryDirectory(dir=own) as study:
-        outcome = execute.execute(here, Path(study), threads, timeout)
+        outcome = execute.execute(here, Path(study), timeout)
         folder = Path(study) / (execute.FAILED if outcome["error"] else "") / config.run_id
         return outcome, {file.name: file.read_bytes() for file in folder.glob("*") if file.is_file()}
 

@@ -1,4 +1,4 @@
-"""lib/intervals.py: values by hand, scipy as oracle, coverage on simulated studies."""
+"""lib/analysis/intervals.py: values by hand, scipy as oracle, coverage on simulated studies."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""lib/mixed.py: the paired t-test and least squares as oracles, how often it errs, what it refuses."""
+"""lib/analysis/mixed_model.py: the paired t-test and least squares as oracles, how often it errs, what it refuses."""
 
 import numpy as np
 import pytest

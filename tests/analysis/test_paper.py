@@ -1,7 +1,8 @@
+
 import numpy as np
 import pytest
 
-from lib import InputError, config
+from lib import InputError, config, data
 from lib.analysis import paper
 
 
@@ -76,3 +77,9 @@ def test_bounds_contain_the_papers_iou_loss_rows_but_not_bce_rows_of_bfcn32s():
 def test_bounds_refuse_what_is_no_share(accuracy, prevalence):
     with pytest.raises(InputError):
         paper.iou_bounds(accuracy, prevalence)
+
+
+def test_the_splits_are_table_1():
+    from lib.analysis import paper
+    assert paper.SPLITS == {(name, size): counts for name, facts in data.DATASETS.items()
+                            for size, counts in facts.splits.items()}

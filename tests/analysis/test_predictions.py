@@ -1,15 +1,14 @@
-"""lib/inspection.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
+"""lib/analysis/predictions.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
 
-import json
+
 
 import numpy as np
 import pytest
-from made_up_study import write_paper_study, write_run
+from made_up_study import study_of, write_paper_study, write_run
 
 from lib import InputError, config, metrics, outputs
 from lib.analysis import paper, predictions
 from lib.analysis.predictions import Evaluation
-from lib.study import publish
 
 
 @pytest.fixture(scope="module")
@@ -77,33 +76,7 @@ def test_no_pair_no_disagreement(tmp_path):
         predictions.largest_disagreement(outputs.read_study(tmp_path))
 
 
-def test_studies_are_found_with_their_states(tmp_path):
-    write_run(tmp_path / "published" / "demo", config.CELLS[0], "iou")
-    write_run(tmp_path / "mine", config.CELLS[0], "iou")
-    (tmp_path / "mine" / "half-written").mkdir()
-    (tmp_path / "mine" / ".failed" / "bfcn32s-lfw-big-hair-bce").mkdir(parents=True)
-    (tmp_path / "mine" / ".failed" / "bfcn32s-lfw-big-hair-bce" / "error.txt").write_text("cell 7: no luck\n")
-    (tmp_path / "mine" / ".running" / "bfcn32s-lfw-big-nohair-iou-12ab34cd").mkdir(parents=True)
-    for nothing in ("cache", "bench", ".hidden"):
-        (tmp_path / nothing).mkdir()
-    write_run(tmp_path / "rerun", config.CELLS[0], "iou")  # what `rerun` wrote is no study
-    mine, published = outputs.studies(tmp_path)
-    assert (mine.folder, published.folder) == (tmp_path / "mine", tmp_path / "published" / "demo")
-    assert mine.done == [config.CELLS[0].run_id("iou")] == published.done
-    assert mine.failed == {"bfcn32s-lfw-big-hair-bce": "cell 7: no luck"}
-    assert mine.running == ["bfcn32s-lfw-big-nohair-iou"]
-    assert len(mine.problems) == 1 and "half-written" in mine.problems[0]
-    assert outputs.default_study(tmp_path) == tmp_path / "published" / "demo"
-    write_run(tmp_path / "demo", config.CELLS[0], "iou")
-    assert outputs.default_study(tmp_path) == tmp_path / "demo"
-
-
-def test_pictures_of_people_are_not_published(tmp_path):
-    write_run(tmp_path, config.CELLS[0], "iou")
-    path = tmp_path / config.CELLS[0].run_id("iou") / "record.json"
-    record = json.loads(path.read_text())
-    record["params"] |= {"image_size": 32, "data": "data"}
-    path.write_text(json.dumps(record))
-    with pytest.raises(InputError, match="show real people"):
-        publish.publish_pictures(outputs.read_study(tmp_path)[record["run_id"]], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_example_is_the_median_and_copes_without_pictures(tmp_path):
+    study = study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)))
+    found, chosen, note = predictions.example_pictures(*(study[config.CELLS[0].run_id(loss)] for loss in paper.LOSSES))
+    assert found is None and chosen == 0 and "cannot be shown" in note and "Ann_0001" in note

@@ -6,6 +6,7 @@ import scipy.stats
 
 from lib import InputError
 from lib.analysis import paper, stats
+from lib.record import METRICS
 
 
 @pytest.mark.parametrize("metric, t, p, wilcoxon_p, wins", [
@@ -152,3 +153,7 @@ def test_what_cannot_be_tested_is_refused(call, sentence):
     with pytest.raises(InputError) as refused:
         call()
     assert str(refused.value).startswith(sentence) and "\n" not in str(refused.value)
+
+
+def test_every_metric_has_a_direction():
+    assert set(METRICS) == set(stats.HIGHER_IS_BETTER)

@@ -2,10 +2,10 @@ import csv
 
 import numpy as np
 import pytest
-from made_up_study import SCORES, write_run
+from made_up_study import SCORES, study_of, write_run
 
 from lib import InputError, config, outputs
-from lib.analysis import tables
+from lib.analysis import sentences, tables
 from lib.analysis.tables import Table
 
 TABLE = Table("A <title>", ["name", "a", "b", "n"], [["x|y", 0.12345, 0.5, 3], ["<b>", None, np.nan, 2]],
@@ -75,7 +75,7 @@ def test_paper_table_puts_this_study_beside_the_paper(study):
     assert [row["name"] for row in rows] == ["big, hair", "small, hair", "big, no hair", "small, no hair"]
     assert (rows[1]["IoU L_IoU"], rows[1]["IoU L_BCE"]) == (0.61, 0.59)
     assert (rows[1]["paper: IoU L_IoU"], rows[1]["paper: epochs L_BCE"]) == (0.887, 98)
-    assert (rows[2]["epochs L_IoU"], rows[2]["epochs L_BCE"], rows[2]["IoU' L_BCE"]) == (5, 6, 0.25)
+    assert (rows[2]["epochs L_IoU"], rows[2]["epochs L_BCE"], rows[2]["IoU′ L_BCE"]) == (5, 6, 0.25)
     assert rows[3]["IoU L_BCE"] is None and "–" in str(table)
     assert "Data: LFW: made-up faces." in table.note
     assert all(len(row) == len(table.columns) for row in table.rows)
@@ -91,7 +91,7 @@ def test_paper_table_of_what_was_not_run_shows_dashes(study):
 def test_statistics_of_study_and_paper(study):
     table = tables.statistics_table(study)
     rows = {(row[0], row[1]): dict(zip(table.columns, row)) for row in table.rows}
-    assert list(rows) == [("this study", name) for name in ("accuracy", "IoU", "IoU'", "epochs")] + [
+    assert list(rows) == [("this study", name) for name in ("accuracy", "IoU", "IoU′", "epochs")] + [
         ("paper", name) for name in ("accuracy", "IoU", "epochs")]
     here = rows["this study", "IoU"]
     assert (here["n"], here["better: L_IoU"]) == (3, 3)
@@ -127,3 +127,15 @@ def test_bounds_of_the_paper_exclude_only_bce_rows_of_bfcn32s():
     assert {tuple(row[:3]) for row in rows if row[-1] != "inside"} == {
         ("BFCN-32s", cell.name, "L_BCE") for cell in config.CELLS[:4]}
     assert {row[-1] for row in rows} == {"inside", "below"}
+
+
+def test_parts_of_the_study(tmp_path):
+    table = tables.subsets_table(study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)), ((0.8, 0.6), (0.8, 0.6))))
+    rows = {row[0]: row for row in table.rows}
+    assert rows["all"][1:5] == [2, pytest.approx(0.85), pytest.approx(0.7), pytest.approx(0.15)]
+    assert rows["big"][1:5] == [1, 0.9, 0.8, pytest.approx(0.1)]
+    assert rows["FCResNet"][1:7] == [0, None, None, None, None, None]
+    published = [0.015, 0.030, 0.044, 0.035, 0.039, 0.041, 0.028, 0.034]  # Tables 3 and 4
+    assert rows["BFCN-32s"][9] == pytest.approx(np.mean(published))
+    assert "+0.100 (n = 1) and +0.200 (n = 1): the same loss" in sentences.contrast(table, "big", "small")
+    assert "cannot be compared yet" in sentences.contrast(table, "BFCN-32s", "FCResNet")

@@ -1,6 +1,6 @@
 """The benchmark: tables of what the study costs against other ways, with the ratios that are wanted.
 
-`python tests/bench.py` (or `make bench`) prints the table and writes `<backend>.csv`, `environment.json`,
+`python tests/bench/bench.py` (or `make bench`) prints the table and writes `<backend>.csv`, `environment.json`,
 `growth.csv` and `growth.png` to outputs/bench/. `--only WORD` runs the rows whose name has that word, `--quick`
 takes one turn and small sizes; what they measure goes to outputs/bench/trial/. Times are medians of several
 turns, in turn with what they are compared with, in one process, with their spread (max - min). Rows against
@@ -113,7 +113,7 @@ def write(path: Path, table: list) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tests/bench.py", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="tests/bench/bench.py", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--only", default="", metavar="WORD", help="rows whose name has this word")
     parser.add_argument("--quick", action="store_true", help="one turn, small sizes: to see that it works")
     parser.add_argument("--out", type=Path, help="folder to write to (default: outputs/bench, or its trial/)")

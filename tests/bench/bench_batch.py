@@ -10,8 +10,7 @@ from pathlib import Path
 
 from bench_timing import Row, Timing
 
-from lib import PROJECT, params, training
-from lib.beyond import networks
+from lib import PROJECT, models, params, training
 from lib.study import execute
 
 
@@ -23,7 +22,7 @@ def quiet(*command):
 def fill(configs):
     """Puts data and features of these runs into the cache."""
     for config in configs:
-        frozen, _ = networks.halves(training.build(config), config.trainable_blocks)
+        frozen, _ = models.halves(training.build(config), config.trainable_blocks)
         training.features(config, training.load_task(config), frozen)
 
 

@@ -1,6 +1,6 @@
 """How fast the inspector is in a browser on a study of 32 runs x 292 images of 224 px: opening, slider, memory.
 
-`python tests/bench_inspector.py` (part of `make bench`); the study is made up in a temporary folder.
+`python tests/bench/bench_inspector.py` (part of `make bench`); the study is made up in a temporary folder.
 """
 
 import json
@@ -10,6 +10,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))  # as pytest does, see pyproject.toml
+
 from lab import CHROMIUM, run_notebook, running
 from made_up_study import write_run
 from playwright.sync_api import sync_playwright

@@ -11,8 +11,7 @@ from bench_timing import MISSING, Row, compare, installed, made_up_task, on_gpu,
 from bench_training import flops
 from keras import ops
 
-from lib import losses, training
-from lib.beyond import networks
+from lib import losses, models, training
 
 CAUSES = {
     "tensorflow": "TensorFlow takes some nine passes through memory, an operation each, as torch does; tried: its "
@@ -173,7 +172,7 @@ def predicting(quick):
         chosen = sized("bfcn32s", full, **changes, cache_features=cached)
         _, outcome = training.fit(chosen, network, task)
         ours[name] = lambda predict=outcome["predict"]: predict(part)
-    theirs = {"model.predict": (lambda: network.predict(networks.preprocess("bfcn32s", images), verbose=0), 1.5,
+    theirs = {"model.predict": (lambda: network.predict(models.preprocess("bfcn32s", images), verbose=0), 1.5,
                                 flops(network))}
     if installed("torch", "segmentation_models_pytorch"):
         name, operations, rival = nearest_network(flops(network), config.image_size)

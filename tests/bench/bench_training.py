@@ -10,7 +10,6 @@ from keras import ops
 
 from lib import metrics, models, training
 from lib.analysis import paper
-from lib.beyond import networks
 from lib.config import CELLS
 
 
@@ -76,7 +75,7 @@ def epoch(model, quick):
     apart = np.linalg.norm(weights[0] - weights[1]) / np.linalg.norm(weights[1] - start)
     name = f"{MODELS[model]}, {'full' if full else 'demo'} size"
     timings = [Timing.of(each) for each in seconds]
-    frozen, trained = networks.halves(training.build(config), config.trainable_blocks)
+    frozen, trained = models.halves(training.build(config), config.trainable_blocks)
     features = training.Batches(task, task.split.train, model, training.features(config, task, frozen),
                                 config.batch_size, config.seed)
     reading, = compare(lambda: [features[number] for number in range(len(features))], quick=quick)
@@ -135,7 +134,7 @@ def fully_connected(config, channels):
     return keras.Sequential([
         keras.Input((cells, cells, channels)), keras.layers.DepthwiseConv2D(1),
         *(keras.layers.Conv2D(config.fc_units, kernel, padding="same", activation="relu")
-          for kernel in models.FULLY_CONNECTED["bfcn32s"])])
+          for kernel in (7, 1))])
 
 
 def peak(quick):
@@ -150,7 +149,7 @@ def peak(quick):
         with policy("mixed_bfloat16" if on_gpu() else "float32"):
             config = sized("bfcn32s", size == "full")
             batch = 100 if on_gpu() else 10
-            _, trained = networks.halves(training.build(config), config.trainable_blocks)
+            _, trained = models.halves(training.build(config), config.trainable_blocks)
             head = fully_connected(config, trained.get_layer("block5_pool").output.shape[-1])
         x, inputs = (rng.normal(size=(batch, *each.inputs[0].shape[1:])).astype("float32") for each in (trained, head))
         mask = rng.integers(0, 2, (batch, config.image_size, config.image_size, 1)).astype("uint8")
@@ -159,7 +158,7 @@ def peak(quick):
         x, mask = ops.convert_to_tensor(x), ops.convert_to_tensor(mask)
         rate, convolutions, whole = compare(
             lambda: product(a, b), step(head, inputs, np.zeros((batch, *head.outputs[0].shape[1:]), "float32")),
-            lambda: trained.train_on_batch(x, mask), quick=quick, turns=5)
+            lambda network=trained: network.train_on_batch(x, mask), quick=quick, turns=5)
         at_peak = rate.times(1 / (2 * side**3))  # seconds of one operation
         first = next(layer for layer in trained.layers if layer_flops(layer))
         work = {"fully connected convolutions, step": (convolutions, 3 * flops(head), 0.5),
@@ -193,7 +192,7 @@ def paper_profile(quick):
     for model, name in MODELS.items():
         with policy("mixed_bfloat16" if on_gpu() else "float32"):
             config = sized(model, not quick)
-            frozen, trained = networks.halves(training.build(config), config.trainable_blocks)
+            frozen, trained = models.halves(training.build(config), config.trainable_blocks)
         rng = np.random.default_rng(0)
         images, x = (ops.convert_to_tensor(rng.normal(size=(batch, *each.inputs[0].shape[1:])).astype("float32"))
                      for each in (frozen, trained))

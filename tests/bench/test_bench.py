@@ -1,4 +1,4 @@
-"""tests/bench*.py: the cheap rows at small sizes; what is printed and written, never how fast."""
+"""tests/bench/: the cheap rows at small sizes; what is printed and written, never how fast."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""lib/calibration.py: Boundary IoU, calibration, thresholds: by hand, by loops over pixels, by relations."""
+"""lib/beyond/scores.py: Boundary IoU, calibration, thresholds: by hand, by loops over pixels, by relations."""
 
 import numpy as np
 import pytest

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import config as configuration, provenance
+from lib import params, provenance
 
-config = configuration.from_notebook(globals())
+config = params.from_notebook(globals())
 folder = Path(out_dir) / config.run_id
 fault = Path(os.environ["STUB_FAULTS"]) / config.run_id
 if fault.exists():
@@ -59,9 +59,9 @@ class Stub:
             shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
         (folder / "notebooks").mkdir()
         self.faults.mkdir()
-        warm = folder / "lib" / "warm.py"
-        start, end = warm.read_text().index("LIBRARIES ="), warm.read_text().index("class ForkedKernel")
-        warm.write_text(warm.read_text()[:start] + "LIBRARIES = ()\n\n\n" + warm.read_text()[end:])
+        kernels = folder / "lib" / "study" / "kernels.py"
+        start, end = kernels.read_text().index("LIBRARIES ="), kernels.read_text().index("class ForkedKernel")
+        kernels.write_text(kernels.read_text()[:start] + "LIBRARIES = ()\n\n\n" + kernels.read_text()[end:])
         notebook = nbformat.read(NOTEBOOK, 4)
         parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
         notebook.cells = [parameters, nbformat.v4.new_code_cell(TRAIN)]

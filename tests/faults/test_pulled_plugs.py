@@ -95,23 +95,6 @@ def test_a_driver_that_is_killed_or_asked_to_stop(stub, number):
     completes(stub, stub.done())
 
 
-def test_status_shows_the_epoch_of_a_run_at_work(tmp_path):
-    """By hand: a notebook as papermill saves it in the middle of a training."""
-    def cell(status, *shown):
-        return {"cell_type": "code", "metadata": {"papermill": {"status": status}},
-                "outputs": [{"data": {"text/markdown": [text]}} for text in shown]}
-
-    cells = [{"cell_type": "markdown", "metadata": {}}, cell("completed", "200 images"),
-             cell("running", "training starts", "epoch 4: loss 0.31,\nvalidation IoU 0.9"), cell("pending")]
-    notebook = tmp_path / "train.ipynb"
-    assert plan.progress(notebook) == ""
-    text = json.dumps({"cells": cells})
-    notebook.write_text(text)
-    assert plan.progress(notebook) == ", cell 2, epoch 4: loss 0.31, validation IoU 0.9"
-    notebook.write_text(text[:-5])
-    assert plan.progress(notebook) == ""
-
-
 def test_workers_and_servers_that_are_killed_are_replaced_while_the_study_goes_on(stub):
     driver = stub.start(STUB_SECONDS="0.5")
     eventually(stub.kernels)
@@ -124,11 +107,11 @@ def test_workers_and_servers_that_are_killed_are_replaced_while_the_study_goes_o
 
 def test_a_worker_that_is_killed_when_its_run_is_filed_but_not_yet_reported(stub):
     """Dask gives the run to another worker, which finds it done and does not repeat it."""
-    batch, armed = stub.folder / "lib" / "batch.py", stub.faults / "filed"
+    execute, armed = stub.folder / "lib" / "study" / "execute.py", stub.faults / "filed"
     end = "    shutil.rmtree(workspace, ignore_errors=True)\n    return"
-    before, after = batch.read_text().split(end)
-    batch.write_text(f"{before}    if (armed := Path({str(armed)!r})).exists():\n        armed.unlink()\n"
-                     f"        os.kill(os.getpid(), 9)\n{end}{after}")
+    before, after = execute.read_text().split(end)
+    execute.write_text(f"{before}    if (armed := Path({str(armed)!r})).exists():\n        armed.unlink()\n"
+                       f"        os.kill(os.getpid(), 9)\n{end}{after}")
     armed.touch()
     status, output = stub.call()
     assert status == 0 and not armed.exists() and "4 runs finished, 0 failed" in output, output
@@ -221,11 +204,11 @@ def test_a_full_disk_and_a_read_only_one(stub, mounted):
 
 def test_a_cache_that_a_killed_run_left_half_written(stub):
     """A decode that is cut off leaves a folder beside the cache's place, which nobody reads; the next one is whole."""
-    script = ("import os, signal; from lib import data, layouts\n"
+    script = ("import os, signal; from lib import data; from lib.data import datasets, layouts\n"
               "real = layouts.READERS['lfw']\n"
               "def cut(containers, pictures, images, labels):\n"
               "    real(containers, pictures, images, labels); os.kill(os.getpid(), signal.SIGKILL)\n"
-              "data.READERS['lfw'] = cut\n"
+              "datasets.READERS['lfw'] = cut\n"
               "data.load('lfw', 32, 'synthetic', synthetic_images=10)")
     cut = subprocess.run([sys.executable, "-c", script], cwd=stub.folder, env=stub.environment)
     assert cut.returncode == -signal.SIGKILL

@@ -8,6 +8,7 @@ import numpy as np
 from lib import config
 from lib.analysis import paper
 from lib.config import Cell
+from lib.outputs import read_study
 
 # Two test images of 4 pixels: one positive found and one missed; two positives found and a false one.
 PER_IMAGE = [
@@ -15,6 +16,9 @@ PER_IMAGE = [
     {"id": "Bob_0001", "accuracy": 0.75, "iou": 2 / 3, "iou_soft": 0.1, "tp": 2, "fp": 1, "fn": 0, "tn": 1},
 ]
 SCORES = {"accuracy": 0.75, "iou": 7 / 12, "iou_pooled": 0.6, "iou_soft": 0.25}
+# Their pictures, and labels that are 0 for background, 1 for face, 2 for hair.
+IMAGES = np.arange(24, dtype="uint8").reshape(2, 2, 2, 3)
+LABELS = np.array([[[1, 2], [0, 0]], [[0, 1], [1, 0]]], "uint8")
 
 
 def record(cell: Cell, loss: str, scores: dict = SCORES, epochs_run: int = 3, **data) -> dict:
@@ -45,10 +49,18 @@ def write_run(study, cell: Cell, loss: str, **changes) -> None:
 
 
 def write_paper_study(study, cells=config.CELLS) -> None:
-    """Writes both runs of `cells` with the paper's scores and epochs; IoU' is 0.01 (IoU loss), 0.05 (BCE) lower."""
+    """Writes both runs of `cells` with the paper's scores and epochs; IoU′ is 0.01 (IoU loss), 0.05 (BCE) lower."""
     for cell in cells:
         row = paper.ROWS[config.CELLS.index(cell)]
         for i, loss in enumerate(paper.LOSSES):
             accuracy, iou, epochs = row[i::2]
             write_run(study, cell, loss, epochs_run=epochs, scores=SCORES | {
                 "accuracy": accuracy, "iou": iou, "iou_soft": iou - (0.01, 0.05)[i]})
+
+
+def study_of(folder, *scores):
+    """A study with a cell for each (IoU loss, BCE) pair of IoU scores and pair of IoU′ scores."""
+    for cell, (iou, soft) in zip(config.CELLS, scores):
+        for i, loss in enumerate(paper.LOSSES):
+            write_run(folder, cell, loss, scores=SCORES | {"iou": iou[i], "iou_soft": soft[i]})
+    return read_study(folder)

@@ -1,4 +1,4 @@
-"""lib/doctor.py: sound here, and each fault found with its remedy."""
+"""lib/study/doctor.py: sound here, and each fault found with its remedy."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def test_another_python_is_fatal(monkeypatch):
 
 def test_a_missing_backend_is_fatal(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
-    code = "from lib import doctor; f = doctor.backend(); print(f.fatal, f.detail, f.remedy)"
+    code = "from lib.study import doctor; f = doctor.backend(); print(f.fatal, f.detail, f.remedy)"
     called = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, text=True, capture_output=True,
                             env={"KERAS_BACKEND": "torch", "PYTHONPATH": str(tmp_path), "PATH": ""})
     assert called.stdout.startswith("True torch: ") and "KERAS_BACKEND" in called.stdout

@@ -84,7 +84,7 @@ def test_what_a_library_prints_below_python_goes_to_the_log(execute, tmp_path):
 
 
 def test_the_kernel_and_its_server_end_when_the_process_that_started_them_is_killed():
-    script = ("import os, time; from lib import warm; s = kernels.server(dict(os.environ)); "
+    script = ("import os, time; from lib.study import kernels; s = kernels.server(dict(os.environ)); "
               "k = s.fork(arguments=['-f', os.environ['CONNECTION']], environment=dict(os.environ), "
               "folder='.', log=os.devnull); print(s.process.pid, k.pid, flush=True); time.sleep(60)")
     from jupyter_client.connect import write_connection_file

@@ -10,14 +10,12 @@ from itertools import product
 import nbformat
 import numpy as np
 import pytest
-from made_up_study import PER_IMAGE, SCORES, write_paper_study, write_run
+from made_up_study import PER_IMAGE, write_paper_study, write_run
 
 from lib import InputError, config, data
-from lib.analysis import paper, predictions, sentences, tables
-from lib.analysis.pairs import usable
+from lib.analysis import paper, predictions, sentences
 from lib.outputs import read_study
 from lib.study import report
-from lib.view import report_masks
 
 HAIR, SMALL = config.CELLS[:2]
 
@@ -107,7 +105,7 @@ def test_every_table_parses(whole):
 
 def test_answer_of_the_whole_study(whole):
     text = outputs(whole[0])
-    assert "By IoU at threshold 0.5: yes; by IoU′ (no threshold): yes." in text
+    assert "By IoU at 0.5: yes; by IoU′ (no threshold): yes." in text
     assert "t = 4.44, p = 0.00047; IoU loss is better in 15 and BCE in 1 of 16 cells" in text
     assert "32 of 32 runs are finished" in text and "Missing" not in text
     assert "cannot be shown" not in text  # the example's picture was found
@@ -119,7 +117,7 @@ def test_page_needs_no_network(whole):
     assert not re.search(r"<script|<link|@import|url\(|(src|href)=[\"'](https?:)?//", page)
     assert page.count('src="data:image/png;base64,') >= 10
     assert "No description" not in page  # every figure has an alternative text
-    assert "results.read_study" not in page  # no code
+    assert "outputs.read_study" not in page  # no code
 
 
 def test_report_of_three_runs_says_what_is_missing(partial):
@@ -163,7 +161,7 @@ def test_a_kernel_that_dies_leaves_the_report_as_it_was(tmp_path, monkeypatch):
     write_run(tmp_path, HAIR, "iou")
     def die(*_):
         raise RuntimeError("Kernel died")
-    monkeypatch.setattr(report.batch, "execute_notebook", die)
+    monkeypatch.setattr(report.execute, "execute_notebook", die)
     with pytest.raises(InputError, match=r"analysis.ipynb was not executed to its end \(RuntimeError: Kernel died\).* again"):
         report.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [HAIR.run_id("iou")]
@@ -183,58 +181,8 @@ def test_notebook_on_a_missing_study_fails_with_one_sentence(tmp_path):
 
 
 def test_driver_does_not_import_keras():
-    code = "import sys, lib.report; sys.exit('keras' in sys.modules)"
+    code = "import sys, lib.study.report; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def study_of(folder, *scores):
-    """A study with a cell for each (IoU loss, BCE) pair of IoU scores and pair of IoU' scores."""
-    for cell, (iou, soft) in zip(config.CELLS, scores):
-        for i, loss in enumerate(paper.LOSSES):
-            write_run(folder, cell, loss, scores=SCORES | {"iou": iou[i], "iou_soft": soft[i]})
-    return read_study(folder)
-
-
-@pytest.mark.parametrize(("pairs", "word", "words"), [
-    ([(0.9, 0.8), (0.8, 0.71)], "yes", "is higher by 0.095"),
-    ([(0.8, 0.9), (0.71, 0.8)], "no, BCE was better", "is lower by 0.095"),
-    ([(0.8, 0.9), (0.9, 0.8)], "no clear difference", "no clear difference (mean +0.000)"),
-    ([(0.8, 0.9)], "too few pairs of runs to tell", "a single pair, IoU loss minus BCE is -0.100"),
-])
-def test_words_for_either_sign(tmp_path, pairs, word, words):
-    study = study_of(tmp_path, *((pair, pair) for pair in pairs))
-    assert sentences.headline(study) == (f"**Did IoU loss beat BCE here? By IoU at threshold 0.5: {word}; "
-                                        f"by IoU′ (no threshold): {word}.**")
-    assert words in sentences.comparison(study, "iou")
-
-
-@pytest.mark.parametrize(("iou", "soft", "words"), [
-    ((0.90, 0.88), (0.88, 0.80), "**75 % of it vanishes"),  # 0.02 of 0.08 is left
-    ((0.88, 0.90), (0.88, 0.80), "**all of it vanishes"),
-    ((0.90, 0.80), (0.88, 0.80), "does not make it smaller"),
-    ((0.88, 0.90), (0.78, 0.80), "no deficit to explain"),
-])
-def test_effect_of_the_threshold(tmp_path, iou, soft, words):
-    assert words in sentences.threshold_effect(study_of(tmp_path, (iou, soft)))
-
-
-def test_a_score_that_is_no_number_is_left_out(tmp_path):
-    study = study_of(tmp_path, ((0.9, 0.8), (float("nan"), 0.8)), ((0.8, 0.6), (0.8, 0.7)))
-    assert usable(study, "iou_soft")[0] == [SMALL]
-    assert usable(study, "iou")[0] == [HAIR, SMALL]
-    assert "the means of 1 of 16 cells" in sentences.threshold_effect(study)
-
-
-def test_parts_of_the_study(tmp_path):
-    table = tables.subsets_table(study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)), ((0.8, 0.6), (0.8, 0.6))))
-    rows = {row[0]: row for row in table.rows}
-    assert rows["all"][1:5] == [2, pytest.approx(0.85), pytest.approx(0.7), pytest.approx(0.15)]
-    assert rows["big"][1:5] == [1, 0.9, 0.8, pytest.approx(0.1)]
-    assert rows["FCResNet"][1:7] == [0, None, None, None, None, None]
-    published = [0.015, 0.030, 0.044, 0.035, 0.039, 0.041, 0.028, 0.034]  # Tables 3 and 4
-    assert rows["BFCN-32s"][9] == pytest.approx(np.mean(published))
-    assert "+0.100 (n = 1) and +0.200 (n = 1): the same loss" in sentences.contrast(table, "big", "small")
-    assert "cannot be compared yet" in sentences.contrast(table, "BFCN-32s", "FCResNet")
 
 
 def test_pictures_are_those_that_the_run_saw(whole):
@@ -255,34 +203,3 @@ def test_the_report_has_masks_of_every_pair(whole):
     assert masks.count("<details") == 16 and masks.count("<details open") == 1
     assert masks.count("cannot be shown") == 15 and masks.count('src="data:image/png;base64,') == 4
     assert "largest disagreement: " in masks and "0.500 after IoU loss, 0.500 after BCE loss" in masks
-
-
-def test_masks_shown_are_worst_median_best_and_most_disputed():
-    chosen = report_masks.choose(np.array([0.5, 0.9, 0.2, 0.8]), np.array([0.6, 0.1, 0.3, 0.9]))
-    assert chosen == {"worst": 1, "median": 2, "best": 3, "largest disagreement": 1}
-
-
-def test_example_is_the_median_and_copes_without_pictures(tmp_path):
-    study = study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)))
-    found, chosen, note = predictions.example_pictures(*(study[HAIR.run_id(loss)] for loss in paper.LOSSES))
-    assert found is None and chosen == 0 and "cannot be shown" in note and "Ann_0001" in note
-
-
-def test_a_collapsed_run_is_told(tmp_path):
-    write_run(tmp_path, HAIR, "iou")
-    write_run(tmp_path, HAIR, "bce")
-    table = tmp_path / HAIR.run_id("iou") / "per_image.csv"
-    table.write_text("id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n")
-    text = sentences.completeness(read_study(tmp_path))
-    assert f"**`{HAIR.run_id('iou')}` calls every pixel of every test image positive**" in text
-    assert text.count("collapsed") == 1
-
-
-def test_runs_that_met_the_limit_of_epochs_are_told(tmp_path):
-    cell = config.CELLS[0]
-    for loss, epochs_run in (("iou", 9), ("bce", 10)):
-        write_run(tmp_path, cell, loss, epochs_run=epochs_run)
-        path = tmp_path / cell.run_id(loss) / "record.json"
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"params": record["params"] | {"epochs": 10}}))
-    assert "1 of 2 runs stopped at the limit of epochs" in sentences.completeness(read_study(tmp_path))

@@ -1,4 +1,4 @@
-"""lib/signals.py: what is asked of a process while others start and end."""
+"""lib/study/signals.py: what is asked of a process while others start and end."""
 
 import signal
 import subprocess

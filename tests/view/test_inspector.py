@@ -1,35 +1,16 @@
 """lib/view/inspector.py without a browser: what the inspector sends, how it is set from Python, what it says of bad studies."""
 
-import json
 
 import numpy as np
 import pytest
-from made_up_study import write_paper_study, write_run
+from made_up_study import IMAGES, write_run
 from traitlets import TraitError
 
-from lib import InputError, config, outputs
+from lib import InputError, config
 from lib.analysis import paper
-from lib.view import front_page
 from lib.view.inspector import Inspector
 
 PAIR = [config.CELLS[0].run_id(loss) for loss in paper.LOSSES]
-IMAGES = np.arange(24, dtype="uint8").reshape(2, 2, 2, 3)
-LABELS = np.array([[[1, 2], [0, 0]], [[0, 1], [1, 0]]], "uint8")
-
-
-@pytest.fixture
-def study(tmp_path):
-    """A study of four cells whose two test images of 2 x 2 pixels come along with it."""
-    write_paper_study(tmp_path / "study", config.CELLS[:4])
-    for path in (tmp_path / "study").glob("*/record.json"):
-        record = json.loads(path.read_text())
-        record["params"]["image_size"] = 32  # what the parameters allow; the pictures are smaller
-        path.write_text(json.dumps(record))
-    (tmp_path / "study" / outputs.PICTURES).mkdir()
-    np.savez_compressed(tmp_path / "study" / outputs.PICTURES / "lfw.npz", images=IMAGES, labels=LABELS,
-                        ids=["Ann_0001", "Bob_0001"], digest="ff")
-    return tmp_path / "study"
-
 
 def ask(inspector, row):
     """What the kernel sends when the browser wants the pixels of one image."""
@@ -117,11 +98,3 @@ def test_an_unknown_run_is_named(study):
     assert "has no finished run 'bfcn32s-lfw-big-hair-dice'" in inspector.message
     with pytest.raises(InputError):
         Inspector("/nowhere").show_largest_disagreement()
-
-
-def test_the_front_page_tells_what_failed_and_what_is_missing(study):
-    (study / ".failed" / "fcresnet-lfw-big-hair-bce").mkdir(parents=True)
-    (study / ".failed" / "fcresnet-lfw-big-hair-bce" / "error.txt").write_text("cell 7: <no> luck\n")
-    page = front_page._overview([outputs.state(study)])
-    assert "<td>8 of 32</td>" in page and "cell 7: &lt;no&gt; luck" in page
-    assert "bfcn32s-helen-big-hair-iou" in page.split("missing: ")[1]

@@ -1,9 +1,12 @@
+"""lib/view/plots.py: every figure shows its values; what is refused. Of `pictures`, too, that all figures are here."""
+
 import subprocess
 import sys
 
 import nbformat
 import numpy as np
 import pytest
+from figures import CELLS, FIGURES, HISTORY, IMAGES, LABELS, MASKS, PROBABILITIES, legend, offsets
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
@@ -11,49 +14,6 @@ from nbclient import NotebookClient
 from lib import PROJECT, InputError, config
 from lib.analysis import paper
 from lib.view import pictures, plots
-
-# Two images of 2x2 pixels.
-IMAGES = np.full((2, 2, 2, 3), 100, "uint8")
-LABELS = np.array([[[0, 1], [2, 0]], [[1, 1], [0, 2]]], "uint8")
-MASKS = LABELS == 1
-PROBABILITIES = np.array([[[0, 255], [128, 127]], [[255, 0], [0, 0]]], "uint8")
-CELLS = config.CELLS[3:5]  # the last on LFW and the first on HELEN
-HISTORY = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [4, 3, np.nan], "val_iou": [0.1, 0.3, 0.2]}
-
-FIGURES = {
-    "samples": lambda: pictures.samples(IMAGES, LABELS, LABELS > 0, MASKS, ["Ann_0001", "Bob_0001"]),
-    "learning_curves": lambda: plots.learning_curves(HISTORY, 2),
-    "masks": lambda: pictures.masks(IMAGES, MASKS, PROBABILITIES, ["best", "worst"]),
-    "example_outputs": lambda: pictures.example_outputs(
-        IMAGES[0], MASKS[0], PROBABILITIES[0], PROBABILITIES[0] / 255, "Ann_0001",
-        {"iou": 0.5, "iou_soft": 0.25}, {"iou": 0.75, "iou_soft": 0.125}),
-    "paired_scores": lambda: plots.paired_scores(CELLS, np.array([[0.8, 0.7], [0.6, 0.65]]), "IoU at 0.5"),
-    "difference_intervals": lambda: plots.difference_intervals([("IoU", 0.1, 0.05, 0.15),
-                                                                ("accuracy", -0.1, np.nan, np.nan)]),
-    "iou_accuracy_bounds": lambda: plots.iou_accuracy_bounds(
-        [(0.9, 0.6, "possible", "iou"), (0.95, 0.3, "impossible", "bce")], 0.25, "LFW"),
-    "paired_per_image": lambda: plots.paired_per_image([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
-    "convergence": lambda: plots.convergence({"iou": (HISTORY, 2), "bce": (HISTORY, 3)}),
-    "distributions": lambda: plots.distributions([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
-    "reliability": lambda: plots.reliability({"iou": ([0.1, 0.9], [0.2, 0.8], [30, 10]),
-                                              "bce": ([0.1, np.nan], [0.1, np.nan], [40, 0])}),
-    "summary": lambda: plots.summary({"iou": [0.01, -0.01], "iou_soft": [0.02, 0.04]}, {"iou": [0.03, 0.05]}),
-}
-
-
-def shown(ax):
-    return [np.asarray(image.get_array()) for image in ax.get_images()]
-
-
-def offsets(ax):
-    """The points of each scatter of `ax`."""
-    return [np.asarray(collection.get_offsets()).tolist() for collection in ax.collections
-            if len(collection.get_sizes() if hasattr(collection, "get_sizes") else [])]
-
-
-def legend(figure_or_ax):
-    legends = getattr(figure_or_ax, "legends", None) or [figure_or_ax.get_legend()]
-    return [text.get_text() for text in legends[0].get_texts()]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -71,7 +31,7 @@ def test_no_figure_is_missing_here():
 
 
 def test_notebooks_need_matplotlib_inline_to_show_a_figure():
-    draw = "from lib import plots\nfigure = plots.paired_per_image([0.5], [0.4])\nfigure"
+    draw = "from lib.view import plots\nfigure = plots.paired_per_image([0.5], [0.4])\nfigure"
     cells = [draw, "%matplotlib inline", "figure", "display(figure)"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     project = str(PROJECT)
@@ -81,21 +41,10 @@ def test_notebooks_need_matplotlib_inline_to_show_a_figure():
 
 
 def test_neither_pyplot_nor_a_framework_is_imported_and_the_style_stays_inside():
-    code = ("import sys, matplotlib as m; before = m.rcParams.copy(); from lib import plots; "
+    code = ("import sys, matplotlib as m; before = m.rcParams.copy(); from lib.view import plots; "
             "plots.paired_per_image([0.5], [0.4]); assert m.rcParams.copy() == before; "
             "assert not {'matplotlib.pyplot', 'keras', 'tensorflow'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_samples_show_the_classes_in_the_colours_of_lfw():
-    axes = FIGURES["samples"]().axes
-    assert [ax.get_title() for ax in axes[:4]] == ["input", "3-class label", "label with hair",
-                                                   "label without hair"]
-    assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["Ann_0001", "Bob_0001"]
-    blue, green, red = [0, 0, 255], [0, 255, 0], [255, 0, 0]
-    assert shown(axes[1])[0].tolist() == [[blue, green], [red, blue]]
-    assert shown(axes[2])[0].tolist() == [[0, 1], [1, 0]]
-    assert shown(axes[3])[0].tolist() == [[0, 1], [0, 0]]
 
 
 def test_learning_curves_draw_the_history_and_the_best_epoch():
@@ -123,38 +72,6 @@ def test_a_history_without_a_column_is_refused():
     for draw in (lambda: plots.convergence({"iou": (lacking, 2)}), lambda: plots.learning_curves(lacking, 2)):
         with pytest.raises(InputError, match="no column 'val_iou': it has epoch, loss, val_loss"):
             draw()
-
-
-def test_masks_threshold_and_colour_the_errors():
-    figure = FIGURES["masks"]()
-    axes = figure.axes
-    assert [ax.get_title() for ax in axes[:5]] == ["image", "label", "probability P", "mask, P > 0.5",
-                                                   "errors"]
-    assert [axes[0].get_ylabel(), axes[5].get_ylabel()] == ["best", "worst"]
-    assert axes[-1].get_ylabel() == "probability P"  # the colour bar
-    assert shown(axes[2])[0] == pytest.approx(PROBABILITIES[0] / 255)
-    assert shown(axes[3])[0].tolist() == [[0, 1], [1, 0]]  # 128 is above one half, 127 is not
-    errors = shown(axes[4])[0]
-    tp, fp, fn = (np.array(list(bytes.fromhex(colour[1:]))) / 255 for colour in pictures.ERRORS.values())
-    grey = 100 / 255
-    assert errors[0, 0] == pytest.approx([grey] * 3)  # true negative
-    assert errors[0, 1] == pytest.approx(0.35 * grey + 0.65 * tp)
-    assert errors[1, 0] == pytest.approx(0.35 * grey + 0.65 * fp)
-    assert shown(axes[9])[0][0, 1] == pytest.approx(0.35 * grey + 0.65 * fn)
-    assert legend(figure) == ["true positive", "false positive", "false negative"]
-
-
-def test_example_outputs_show_masks_above_probabilities():
-    figure = FIGURES["example_outputs"]()
-    titles = {ax.get_title(): ax for ax in figure.axes}
-    assert list(titles)[:6] == ["image", "IoU loss: P > 0.5\nIoU 0.500", "BCE loss: P > 0.5\nIoU 0.750",
-                                "label", "IoU loss: P\nIoU' 0.250", "BCE loss: P\nIoU' 0.125"]
-    assert figure.get_suptitle() == "Ann_0001"
-    for loss, score, soft in (("IoU", "IoU 0.500", "0.250"), ("BCE", "IoU 0.750", "0.125")):
-        assert shown(titles[f"{loss} loss: P > 0.5\n{score}"])[0].tolist() == [[0, 1], [1, 0]]
-        ax = titles[f"{loss} loss: P\nIoU' {soft}"]
-        assert shown(ax)[0] == pytest.approx(PROBABILITIES[0] / 255)
-        assert to_hex(ax.spines["left"].get_edgecolor()).upper() == plots.COLOURS[loss.lower()]
 
 
 def test_paired_scores_without_and_with_the_papers():
@@ -255,7 +172,7 @@ def test_reliability_names_the_calibration_error():
 def test_summary_shows_means_and_what_the_paper_does_not_report():
     figure = FIGURES["summary"]()
     iou, soft = figure.axes
-    assert [iou.get_title(), soft.get_title()] == ["IoU at 0.5", "IoU' (no threshold)"]
+    assert [iou.get_title(), soft.get_title()] == ["IoU at 0.5", "IoU′ (no threshold)"]
     assert figure.get_supxlabel() == "difference per cell, IoU loss − BCE loss (share)"
     assert [label.get_text() for label in iou.get_yticklabels()] == ["this study", "the paper"]
     dots, mean, paper_dots, paper_mean = (np.array(points)[:, 0].tolist() for points in offsets(iou))

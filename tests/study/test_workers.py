@@ -1,0 +1,47 @@
+"""lib/study/workers.py: Dask's workers here and elsewhere; `tests/faults` has clusters that fail."""
+
+import pytest
+from tiny_runs import RUN, tiny
+
+from lib import PROJECT, InputError
+from lib.study import workers
+from lib.study.run import run
+
+
+def test_a_scheduler_that_does_not_answer(tmp_path):
+    with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
+        run(tiny(RUN + "iou"), tmp_path / "study", workers.Where(1, "nonsense"))
+    assert not (tmp_path / "study").exists()  # refused before anything is written
+
+
+def test_the_workers_of_this_machine_listen_to_their_driver_alone(tmp_path, monkeypatch):
+    """Dask runs what it is sent: without the driver's certificates nobody may connect."""
+    from distributed import Client, LocalCluster
+    refused = []
+
+    def started(**options):
+        local = LocalCluster(**options)
+        for address in (local.scheduler_address, local.scheduler_address.replace("tls", "tcp")):
+            try:
+                Client(address, timeout=3).close()
+            except (OSError, TypeError) as error:
+                refused.append((address.partition(":")[0], error))
+        return local
+    monkeypatch.setattr(workers, "LocalCluster", started)
+    workers.execute_all([], tmp_path, workers.Where(1), lambda outcome: None)
+    assert [protocol for protocol, _ in refused] == ["tls", "tcp"]
+
+
+def test_a_scheduler_without_workers_is_told(tmp_path, capsys):
+    from distributed import LocalCluster
+    with LocalCluster(n_workers=0, dashboard_address=":0") as dask:
+        workers.execute_all([], tmp_path, workers.Where(1, dask.scheduler_address), lambda outcome: None)
+    assert "No worker is there yet: the study begins as soon as one joins." in capsys.readouterr().out
+
+
+def test_a_cluster_whose_queue_is_not_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    where = workers.Where(1, cluster=PROJECT / "params" / "clusters" / "slurm.yaml")
+    with pytest.raises(InputError, match="slurm.yaml: there is no command sbatch here"):
+        run(tiny(RUN + "iou"), tmp_path / "study", where)
+    assert not (tmp_path / "study").exists()
