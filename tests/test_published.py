@@ -41,12 +41,16 @@ def test_published_records_name_no_place_and_have_parameters_of_today(folder):
 def test_the_readme_says_what_the_published_study_found():
     readme = " ".join((PROJECT / "README.md").read_text().split("## ")[0].split())
     study = outputs.read_study(PROJECT / "outputs" / "published" / "small")
-    for metric in ("iou", "iou_soft"):
+    names = {"iou": "IoU at 0.5", "iou_soft": "IoU′, no threshold (equation 3)", "accuracy": "accuracy"}
+    for metric, name in names.items():
         _, values = scores(study, metric)
+        ours, bce = values.mean(axis=0)
         low, high = stats.mean_interval(*values.T)
-        for figure in (values[:, 0].mean() - values[:, 1].mean(), low, high):
-            assert f"{figure:.3f}".replace("-", "−") in readme
-    assert sum(bool(collapsed(run)) for run in study.values()) == 2 and "two of its 16 runs collapsed" in readme
+        row = f"| {name} | {ours:.3f} | {bce:.3f} | {ours - bce:+.3f} ({low:.3f} to {high:.3f}) |".replace("-", "−")
+        assert row in readme, row
+    fallen = [run for run in study.values() if collapsed(run)]
+    assert [run.loss for run in fallen] == ["iou", "iou"] and "2 runs, both with IoU loss, collapsed" in readme
+    assert f"{sum(map(is_capped, study.values()))} of {len(study)} runs stopped at the limit" in readme
 
 
 def test_every_published_score_follows_from_the_published_maps(demo):
@@ -75,9 +79,13 @@ def test_the_analysis_reads_the_published_study_with_its_pictures(tmp_path):
 
 
 def test_the_notebook_beyond_the_paper_reads_every_published_study(tmp_path):
-    papermill.execute_notebook(str(PROJECT / "notebooks" / "beyond.ipynb"), str(tmp_path / "beyond.ipynb"), progress_bar=False)
+    papermill.execute_notebook(
+        str(PROJECT / "notebooks" / "beyond.ipynb"), str(tmp_path / "beyond.ipynb"), progress_bar=False
+    )
     text = (tmp_path / "beyond.ipynb").read_text(encoding="utf-8")
-    assert text.count("Not run yet") == 1 and all(f"**{name}**: Data" in text for name in conditions.STUDIES)  # in its source
+    assert text.count("Not run yet") == 1 and all(
+        f"**{name}**: Data" in text for name in conditions.STUDIES
+    )  # in its source
 
 
 # ---- the conclusion ---------------------------------------------------------------------------------------
@@ -85,7 +93,9 @@ def test_the_notebook_beyond_the_paper_reads_every_published_study(tmp_path):
 
 @pytest.fixture(scope="module")
 def studies():
-    return {name: outputs.read_study(PROJECT / "outputs" / "published" / name) for name in (*conditions.STUDIES, "small")}
+    return {
+        name: outputs.read_study(PROJECT / "outputs" / "published" / name) for name in (*conditions.STUDIES, "small")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +134,24 @@ EFFECTS = [
     ("FCResNet's lead is {} ({} to {})", "resampled", "FCResNet", "iou", 1),
     ("BFCN-32s's {} ({} to {})", "resampled", "BFCN-32s", "iou", 1),
     ("BFCN-32s shows no difference (+{}, {} to {})", "synthetic", "BFCN-32s, learning rate 0.0003", "iou", 1),
-    ("on FCResNet IoU loss is ahead by {} ({} to {}), and the seven", "synthetic", "FCResNet, learning rate 0.0003", "iou", 1),
+    (
+        "on FCResNet IoU loss is ahead by {} ({} to {}), and the seven",
+        "synthetic",
+        "FCResNet, learning rate 0.0003",
+        "iou",
+        1,
+    ),
     ("at 1e-3 the lead is {} ({} to {})", "synthetic", "FCResNet, learning rate 0.001", "iou", 1),
     ("at 3e-3 {} ({} to {})", "synthetic", "FCResNet, learning rate 0.003", "iou", 1),
     ("at 1e-2 {} ({} to {})", "synthetic", "FCResNet, learning rate 0.01", "iou", 1),
     ("to BCE's side by {} ({} to {})", "synthetic", "FCResNet, learning rate 0.03", "iou", -1),
-    ("alike on BFCN-32s (+{}, {} to {};", "sparsity",
-     "BFCN-32s, synthetic share 0.3, epochs 40, learning rate 0.001", "iou", 1),
+    (
+        "alike on BFCN-32s (+{}, {} to {};",
+        "sparsity",
+        "BFCN-32s, synthetic share 0.3, epochs 40, learning rate 0.001",
+        "iou",
+        1,
+    ),
     ("and FCN-8s ({}, {} to {})", "sparsity", "FCN-8s, synthetic share 0.3, epochs 40, learning rate 0.001", "iou", 1),
     ("(at 3 % and less by {}, {} to {}, over both networks)", "sparsity", rare(1e-3), "iou", -1),
     ("all six conditions of 3 % and less, by {} ({} to {}) together", "sparsity", rare(3e-4), "iou", 1),
@@ -144,15 +165,22 @@ EFFECTS = [
 
 @pytest.mark.parametrize("pattern, study, which, score, sign", EFFECTS, ids=[case[0][:40] for case in EFFECTS])
 def test_the_conclusion_has_an_effect(found, conclusion, pattern, study, which, score, sign):
-    chosen = [each for each in found[study].values()
-              if which is None or (which(each) if callable(which) else each.name == which)]
+    chosen = [
+        each
+        for each in found[study].values()
+        if which is None or (which(each) if callable(which) else each.name == which)
+    ]
     says(conclusion, conditions.compare(chosen, "iou", score), pattern, sign)
 
 
-@pytest.mark.parametrize("study, model, pattern", [
-    ("synthetic", "FCResNet", "for BCE, {} ({} to {}) is left"),
-    ("rates", "FCResNet", "FCResNet's lead is {} ({} to {}) and BFCN-32s's"),
-    ("rates", "BFCN-32s", "and BFCN-32s's {} ({} to {}); with")])
+@pytest.mark.parametrize(
+    "study, model, pattern",
+    [
+        ("synthetic", "FCResNet", "for BCE, {} ({} to {}) is left"),
+        ("rates", "FCResNet", "FCResNet's lead is {} ({} to {}) and BFCN-32s's"),
+        ("rates", "BFCN-32s", "and BFCN-32s's {} ({} to {}); with"),
+    ],
+)
 def test_the_conclusion_has_an_effect_at_the_best_rates(studies, conclusion, study, model, pattern):
     rows = conditions.best_rates_table(studies[study]).frame().set_index(["condition", "loss"])
     effect = rows.loc[(model, "IoU"), ["IoU minus BCE", "low", "high", "p"]]
@@ -160,7 +188,10 @@ def test_the_conclusion_has_an_effect_at_the_best_rates(studies, conclusion, stu
 
 
 def test_the_conclusion_counts_its_runs(studies, conclusion):
-    assert f"{sum(len(studies[name]) for name in conditions.STUDIES if name != 'resampled')} runs in [losses]" in conclusion
+    assert (
+        f"{sum(len(studies[name]) for name in conditions.STUDIES if name != 'resampled')} runs in [losses]"
+        in conclusion
+    )
     resampled = studies["resampled"].values()
     assert len(resampled) == 40 and max(run.record["epochs_run"] for run in resampled) < 100
 
@@ -176,11 +207,16 @@ def test_the_conclusion_on_losses(studies, found, conclusion):
     to_iou = conditions.losses_table(studies["losses"], reference="iou").frame().query("loss != 'IoU'")
     assert [f"{lead:.3f}" for lead in to_iou[to_iou.loss == "Jaccard distance"]["minus IoU"]] == ["0.001", "0.004"]
     assert f"(smallest p {to_iou[to_iou['minus IoU'] > 0]['p (Holm)'].min():.2f})" in conclusion
-    capped = [run for run in studies["losses"].values() if run.cell.model == "fcresnet" and run.record["epochs_run"] >= 40]
+    capped = [
+        run for run in studies["losses"].values() if run.cell.model == "fcresnet" and run.record["epochs_run"] >= 40
+    ]
     assert [sum(run.loss == loss for run in capped) for loss in ("bce", "iou")] == [4, 0]
     assert found["losses"]["FCResNet"].collapsed("lovasz_sigmoid") == 2
-    says(conclusion, conditions.mixed_model([studies["losses"]]).interactions["fcresnet"],
-         "the two networks differ by {}, {} to {}, for")
+    says(
+        conclusion,
+        conditions.mixed_model([studies["losses"]]).interactions["fcresnet"],
+        "the two networks differ by {}, {} to {}, for",
+    )
     both = conditions.mixed_model([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
     assert both.remark == "the variance of the seeds is 0 within the fit's precision" and len(both.interactions) == 4
 
@@ -200,8 +236,12 @@ def test_the_conclusion_on_calibration(found, conclusion):
     def error(runs):
         return np.mean([run.record["scores"]["calibration_error"] for run in runs.values()])
 
-    better = [error(each.runs["bce"]) < error(each.runs["iou"]) for study in found.values() for each in study.values()
-              if "calibration_error" in next(iter(each.runs["iou"].values())).record["scores"]]
+    better = [
+        error(each.runs["bce"]) < error(each.runs["iou"])
+        for study in found.values()
+        for each in study.values()
+        if "calibration_error" in next(iter(each.runs["iou"].values())).record["scores"]
+    ]
     assert len(better) - sum(better) == 1 and "in all conditions but one" in conclusion
 
 
@@ -215,16 +255,30 @@ def test_the_conclusion_on_rare_positives(studies, found, conclusion):
     best = conditions.best_rates_table(studies["sparsity"]).frame()
     best = best[best["rates tried"] == 2].set_index(["condition", "loss"])["best rate"]
     chosen = {(each.at_any_rate, each.params["learning_rate"]): each for each in at[3e-4] + at[1e-3]}
-    pairs = [(chosen[where, best[where, "IoU"]], chosen[where, best[where, "BCE"]]) for where, loss in best.index
-             if loss == "IoU"]
-    differences = [ours.scores("iou", "iou", range(5)) - theirs.scores("bce", "iou", range(5)) for ours, theirs in pairs]
-    says(conclusion, intervals.crossed_t(differences, [data.people(ours.ids()) for ours, _ in pairs]),
-         "of the two rates by its validation part {} ({} to {}) is left: undecided")
+    pairs = [
+        (chosen[where, best[where, "IoU"]], chosen[where, best[where, "BCE"]])
+        for where, loss in best.index
+        if loss == "IoU"
+    ]
+    differences = [
+        ours.scores("iou", "iou", range(5)) - theirs.scores("bce", "iou", range(5)) for ours, theirs in pairs
+    ]
+    says(
+        conclusion,
+        intervals.crossed_t(differences, [data.people(ours.ids()) for ours, _ in pairs]),
+        "of the two rates by its validation part {} ({} to {}) is left: undecided",
+    )
     words = "8 of 25 BFCN-32s runs with IoU loss and 3 of 25 with BCE ended in a constant mask, and 5 and 0 of 25"
     assert words in conclusion
-    assert [sum(each.collapsed(loss) for name, each in found["sparsity"].items()
-                if name.startswith(model) and name.endswith(" 0.001"))
-            for model in ("BFCN-32s", "FCN-8s") for loss in ("iou", "bce")] == [8, 3, 5, 0]
+    assert [
+        sum(
+            each.collapsed(loss)
+            for name, each in found["sparsity"].items()
+            if name.startswith(model) and name.endswith(" 0.001")
+        )
+        for model in ("BFCN-32s", "FCN-8s")
+        for loss in ("iou", "bce")
+    ] == [8, 3, 5, 0]
 
 
 def test_the_conclusion_on_learning_rates(studies, found, conclusion):
@@ -232,8 +286,13 @@ def test_the_conclusion_on_learning_rates(studies, found, conclusion):
     at_best = rates[rates.condition == "BFCN-32s"]["IoU at 0.5"]
     assert len(at_best) == 9 and at_best.max() - at_best.min() < 0.005
     fast = found["rates"]["BFCN-32s, epochs 40, learning rate 0.003"]
-    assert {loss for loss in fast.runs if fast.collapsed(loss)} == {"iou", "dice", "tversky", "focal_tversky",
-                                                                    "lovasz_sigmoid"} and fast.collapsed("iou") == 2
+    assert {loss for loss in fast.runs if fast.collapsed(loss)} == {
+        "iou",
+        "dice",
+        "tversky",
+        "focal_tversky",
+        "lovasz_sigmoid",
+    } and fast.collapsed("iou") == 2
     inside = rates[rates.condition == "FCResNet"]
     assert sorted(inside["best rate"]) == [1e-4, 3e-3]
     assert set(inside["rates tried"]) == {6} and set(inside.seeds) == {5}
@@ -244,10 +303,16 @@ def test_the_conclusion_on_learning_rates(studies, found, conclusion):
 def test_the_conclusion_on_ablations(found, conclusion):
     variants = {name: conditions.compare([each], "iou", "iou") for name, each in found["ablation"].items()}
     open_ones = [effect for name, effect in variants.items() if name.startswith("BFCN-32s")]
-    assert "between −{:.3f} and {:.3f}, the most ({:.3f} to {:.3f})".format(
-        -min(open_ones).difference, *max(open_ones)[:3]) in conclusion
-    assert max(open_ones) == variants[
-        "BFCN-32s, trained batch norm, rmsprop epsilon 1e-14, own reduction, stopping on validation loss"]
+    assert (
+        "between −{:.3f} and {:.3f}, the most ({:.3f} to {:.3f})".format(
+            -min(open_ones).difference, *max(open_ones)[:3]
+        )
+        in conclusion
+    )
+    assert (
+        max(open_ones)
+        == variants["BFCN-32s, trained batch norm, rmsprop epsilon 1e-14, own reduction, stopping on validation loss"]
+    )
 
 
 @pytest.mark.parametrize("study", ["losses", "networks", "rates", "ablation", "resampled"])  # where training worked
