@@ -12,7 +12,7 @@ from lib import PROJECT, InputError
 
 NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters in the run id
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
-PAPER = {"model": ("bfcn32s", "fcresnet"), "loss": ("iou", "bce")}  # of the 32 runs
+PAPER = {"model": ("bfcn32s", "fcresnet"), "dataset": ("lfw", "helen"), "loss": ("iou", "bce")}  # of the 32 runs
 BEYOND = {
     "model": ("fcn8s", "fcn8s_resnet50", "segnet", "unet", "unet_resnet50"),
     "loss": (
@@ -61,7 +61,7 @@ class Cell(NamedTuple):
 CELLS = tuple(
     Cell(model, dataset, size, hair)
     for model in PAPER["model"]
-    for dataset in CHOICES["dataset"]
+    for dataset in PAPER["dataset"]
     for hair in (True, False)
     for size in ("big", "small")
 )

@@ -11,7 +11,7 @@ from lib.analysis import names
 from lib.config import PAPER
 
 MODELS = {model: names.NETWORKS[model] for model in PAPER["model"]}
-DATASETS = names.DATASETS
+DATASETS = {dataset: names.DATASETS[dataset] for dataset in PAPER["dataset"]}
 LOSSES = {"iou": "L_IoU", "bce": "L_BCE"}
 
 # Table 1 and section 3: training, validation and test images, the same with and without hair.
