@@ -92,7 +92,7 @@ def _write(study: Study, folder: Path):
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
     kept = (
-        "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are synthetic."
+        "`probabilities.npz` and `pictures/` have the predicted masks and the faces, which are synthetic."
         if drawn and all(map(_is_synthetic, study.values()))
         else "The predicted masks and the pictures are not published"
         + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")
