@@ -64,9 +64,9 @@ def score(masks, probabilities):
         masks: (images, height, width, 1) 0/1.
         probabilities: same shape, float in [0, 1].
     Returns:
-        (scores, per_image): `scores` holds floats `accuracy` and `iou` (thresholded at 0.5 per image, then
+        (scores, per_image): `scores` has floats `accuracy` and `iou` (thresholded at 0.5 per image, then
         averaged: the headline), `iou_pooled` (thresholded, over the pooled pixels) and `iou_soft` (IoU′ of
-        equation 3, no threshold, averaged); `per_image` holds arrays (images,) `accuracy`, `iou`, `iou_soft`,
+        equation 3, no threshold, averaged); `per_image` has arrays (images,) `accuracy`, `iou`, `iou_soft`,
         `tp`, `fp`, `fn`, `tn`.
     """
     counts = confusion(masks, probabilities > THRESHOLD)

@@ -26,7 +26,7 @@ MAX_BYTES = 1_000_000_000  # largest unpacked size of a table
 
 
 def is_packed(study: Path) -> bool:
-    """Whether a study's folder holds a packed study."""
+    """Whether a study's folder is a packed study."""
     return (study / RECORDS).is_file()
 
 

@@ -1,6 +1,6 @@
 """Writes, reads and checks the files of a run.
 
-A run's folder, named by its run id, holds `record.json` (written last: without it the run is not finished),
+A run's folder, named by its run id, has `record.json` (written last: without it the run is not finished),
 `history.csv`, `per_image.csv`, `probabilities.npz` and the executed `train.ipynb`. See `packs` for published studies.
 """
 
@@ -210,7 +210,7 @@ def set_aside(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """Reads the record of one finished run. Raises InputError if the folder holds none."""
+    """Reads the record of one finished run. Raises InputError if the folder has none."""
     path = folder / "record.json"
     if not os.path.isfile(path):  # Path.is_file raises for a folder that cannot be opened
         raise InputError(

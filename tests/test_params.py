@@ -101,12 +101,12 @@ def test_the_file_with_a_bad_parameter_is_named(tmp_path, monkeypatch):
     (b"epochs: [3\n", "cannot be read as YAML"),
     (b"epochs: \xff\n", "cannot be read as YAML"),
     (b"epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
-    (b"epochs: 3\nepochs: 5\n", r"cannot be read as YAML \(epochs stands there twice: keep one\)"),
-    (b"grid:\n- {loss: [iou], loss: [bce]}\n", r"cannot be read as YAML \(loss stands there twice"),
+    (b"epochs: 3\nepochs: 5\n", r"cannot be read as YAML \(epochs is given twice: keep one\)"),
+    (b"grid:\n- {loss: [iou], loss: [bce]}\n", r"cannot be read as YAML \(loss is given twice"),
     (b"? [a]\n: 1\n", "cannot be read as YAML"),
     (b"epochs: !!map [1]\n", "cannot be read as YAML"),
-    (b"epochs: 1:30\n", r"cannot be read as YAML \(1:30 is a number of base 60 to YAML"),
-    (b"learning_rate: 1:30.5\n", r"cannot be read as YAML \(1:30.5 is a number of base 60"),
+    (b"epochs: 1:30\n", r"cannot be read as YAML \(1:30 is a number in base 60 in YAML"),
+    (b"learning_rate: 1:30.5\n", r"cannot be read as YAML \(1:30.5 is a number in base 60"),
 ])
 def test_a_bad_yaml_file_is_refused_by_name(content, sentence, tmp_path):
     path = tmp_path / "mine.yaml"

@@ -34,16 +34,16 @@ def changed(**changes):
     ('{"run_id": "bfcn32s', "cannot be read"),
     ("[]", "a mapping of keys"),
     ("{}", "run_id is missing"),
-    (changed(key=None), "key is missing or of the wrong type"),
+    (changed(key=None), "key is missing, has the wrong type"),
     (changed(scores={"accuracy": 1.0}), "scores.iou is missing"),
-    (changed(seconds={"total": float("nan")}), "seconds.total is missing or of the wrong type or out of range"),
+    (changed(seconds={"total": float("nan")}), "seconds.total is missing, has the wrong type or is out of range"),
     (changed(seconds={"total": -1.0}), "seconds.total"),
     (changed(params={}), "params.model is missing"),
     (changed(data={"source": "x"}), "data.note is missing"),
-    *((changed(data=record(SECOND, "bce", images=images)["data"]), "data.images is missing or of the wrong type")
+    *((changed(data=record(SECOND, "bce", images=images)["data"]), "data.images is missing, has the wrong type")
       for images in ("many", [1], -5, True)),
     (changed(data=record(SECOND, "bce", positive_share="half")["data"]), "data.positive_share"),
-    *((changed(params=record(SECOND, "bce")["params"] | {name: value}), f"params.{name} is missing or of the wrong type")
+    *((changed(params=record(SECOND, "bce")["params"] | {name: value}), f"params.{name} is missing, has the wrong type")
       for name, value in (("epochs", [3]), ("image_size", {"a": 1}), ("learning_rate", "0.1"), ("tag", None))),
     (changed(format=2), "has format 2"),
     (changed(run_id="another"), "has the parameters of 'bfcn32s-"),

@@ -1,1 +1,1 @@
-"""What runs say: the paper's numbers, pairs of runs, statistics, tables, sentences. Nothing here imports Keras."""
+"""Analysis of runs: the paper's numbers, pairs of runs, statistics, tables, sentences. Nothing imports Keras."""

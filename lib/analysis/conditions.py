@@ -1,7 +1,7 @@
-"""The studies beyond the paper, read back and compared: every loss, network, part and share over several seeds.
+"""Reads and compares the studies beyond the paper: every loss, network, part and share over several seeds.
 
-A condition is what the runs of a study have in common but for their loss and seed: all other parameters. Losses are
-compared within conditions, on the same seeds and test images; see `inference` for what the statistics mean.
+A condition is what runs of a study share except for loss and seed: all other parameters. Losses are compared within
+conditions, on the same seeds and test images; `intervals` explains the statistics.
 """
 
 from collections import defaultdict
@@ -23,7 +23,13 @@ from lib.outputs import Study
 from lib.params import configurations
 from lib.record import Run
 
-SCORES = ("iou", "iou_tuned", "iou_soft", "boundary_iou", "accuracy")  # that are compared, columns of `per_image`
+SCORES = (
+    "iou",
+    "iou_tuned",
+    "iou_soft",
+    "boundary_iou",
+    "accuracy",
+)  # scores that are compared, columns of `per_image`
 BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
 STUDIES = (
@@ -54,8 +60,10 @@ NOTE_RESAMPLED = (
 
 @dataclass(frozen=True)
 class Condition:
-    """The runs of one condition: `name` is made of what varies in its study, `runs[loss][seed]`; `at_any_rate` is the
-    name without its learning rate and number of epochs."""
+    """The runs of one condition, `runs[loss][seed]`; `name` has the parameters that vary in its study.
+
+    `at_any_rate` is the name without learning rate and number of epochs.
+    """
 
     name: str
     params: dict
@@ -63,7 +71,7 @@ class Condition:
     at_any_rate: str = ""
 
     def seeds(self, *losses: str) -> list[int]:
-        """Seeds of which every one of these losses has its run."""
+        """Seeds for which all of these losses have a run."""
         return sorted(set.intersection(*(set(self.runs.get(loss, ())) for loss in losses)))
 
     def scores(self, loss: str, column: str, seeds: Iterable[int]) -> np.ndarray:
@@ -88,11 +96,11 @@ class Condition:
         return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
 
     def ids(self) -> np.ndarray:
-        """The test images, (images,) str; of the first seed where they differ."""
+        """The test images, (images,) str; those of the first seed if they differ."""
         return next(iter(next(iter(self.runs.values())).values())).per_image["id"]
 
     def collapsed(self, loss: str) -> int:
-        """How many runs of this loss ended in a constant mask, the same for every pixel of every test image."""
+        """Number of runs of this loss that predict the same class for every pixel of every test image."""
         return sum(bool(collapsed(run)) for run in self.runs[loss].values())
 
     @property
@@ -102,16 +110,16 @@ class Condition:
 
     @property
     def positive_share(self) -> float:
-        """Share of positive pixels in the test part, to six digits; averaged where each seed has a part of its own."""
+        """Share of positive pixels in the test part, to six digits; the mean over seeds if each seed has its own."""
         runs = next(iter(self.runs.values())).values()
         return round(float(np.mean([run.record["data"]["positive_share"] for run in runs])), 6)
 
 
 def read(study_dir: str | Path = "") -> dict[str, Study]:
-    """The studies beyond the paper by name: each from `outputs/` or as published, whichever has more finished runs.
+    """The studies beyond the paper by name, each from `outputs/` or as published: the one with more finished runs.
 
     Args:
-        study_dir: read this study alone.
+        study_dir: read only this study.
     Raises:
         InputError: no finished run in `study_dir`, or in any of `STUDIES`.
     """
@@ -134,7 +142,7 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
 
 
 def is_beyond(study: Study) -> bool:
-    """Whether a study has runs that are none of the paper's 32, seeds apart."""
+    """Whether a study has runs that are not among the paper's 32 (with any seed)."""
     return any(
         run.tag
         and not run.tag.startswith("seed")
@@ -145,7 +153,7 @@ def is_beyond(study: Study) -> bool:
 
 
 def overview_table(studies: dict[str, Study]) -> Table:
-    """What there is of each study: how many runs of how many, and how many of them may not have converged."""
+    """Overview of the studies: finished and planned runs, and how many may not have converged."""
     rows = []
     for name, study in studies.items():
         found, runs = conditions(study), study.values()
@@ -219,11 +227,11 @@ def _word(name, value):
 
 
 def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None:
-    """How much higher a per-image score of `loss` is than that of BCE, over all these conditions.
+    """A per-image score of `loss` minus that of BCE, over all these conditions.
 
     Returns:
-        `Effect` of `intervals.crossed_t`; where splits are random, of `stats.nadeau_bengio` on the seeds that all
-        conditions have, over the mean of the conditions. None where no condition has both losses.
+        `Effect` of `intervals.crossed_t`; if splits are random, of `stats.nadeau_bengio` on the seeds that all
+        conditions have, for the mean over conditions. None if no condition has both losses.
     """
     found = [condition for condition in found if condition.seeds(loss, "bce")]
     if any(condition.is_resampled for condition in found):
@@ -247,10 +255,10 @@ def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None
 
 
 def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> Table:
-    """Every loss on every condition beside the reference (`intervals.compare_losses`), best first in a condition.
+    """Every loss against the reference in every condition (`intervals.compare_losses`), the best loss first.
 
-    A condition's losses are compared on the seeds that all of them have; without two losses, or with test images that
-    differ from seed to seed (see `conditions_table` then), there is no row.
+    The losses of a condition are compared on the seeds that all of them have. There is no row for a condition with one
+    loss, or with test images that differ between seeds (see `conditions_table` for these).
     """
     rows = []
     for condition in conditions(study):
@@ -340,7 +348,7 @@ def conditions_table(study: Study) -> Table:
 
 
 def metric_table(studies: dict[str, Study]) -> Table:
-    """Loss or metric? One comparison by every score that all runs have, over all conditions of each study."""
+    """Loss or metric? A comparison by every score that all runs have, over all conditions of each study."""
     rows = []
     for name, study in studies.items():
         found = [each for each in conditions(study) if each.seeds(*PAIR)]
@@ -369,7 +377,7 @@ def metric_table(studies: dict[str, Study]) -> Table:
 
 
 def _note(studies, *losses):
-    """What the intervals of these studies take as random, and why some are not there."""
+    """What is random in the intervals of these studies, and why some are missing."""
     found = [condition for study in studies for condition in conditions(study)]
     resampled = {condition.is_resampled for condition in found}
     single = any(len(condition.seeds(*losses or condition.runs)) == 1 for condition in found)
@@ -381,10 +389,10 @@ def _note(studies, *losses):
 
 
 def best_rates_table(study: Study) -> Table:
-    """Every loss at the learning rate that its validation part prefers, and how it compares there.
+    """Every loss at its best learning rate on the validation part, compared with BCE at its own.
 
-    The rule is the same for all losses: the rate with the highest `val_iou` of the kept epoch, averaged over seeds. What
-    else varies in the study, the number of epochs apart, is told apart.
+    The rule is the same for all losses: the rate with the highest `val_iou` at the best epoch, averaged over seeds.
+    Other parameters that vary in the study, except the number of epochs, make separate rows.
     """
     by_loss = defaultdict(dict)  # (condition at any rate, loss) -> learning rate -> (validation IoU, condition)
     for condition in conditions(study):
@@ -435,7 +443,7 @@ def best_rates_table(study: Study) -> Table:
 
 
 def mixed_model(studies: Iterable[Study]) -> mixed.Mixed:
-    """`mixed.mixed_model` of IoU loss against BCE, IoU at 0.5, over all conditions, its effect by network."""
+    """A mixed model of IoU at 0.5, IoU loss against BCE, over all conditions, with effects by network."""
     rows = [
         (
             float(condition.runs[each][seed].per_image["iou"].mean()),
@@ -455,7 +463,7 @@ def mixed_model(studies: Iterable[Study]) -> mixed.Mixed:
 
 
 def tables(name: str, study: Study) -> dict[str, Table]:
-    """The tables of one study by the name of their file; a study of learning rates has one more."""
+    """The tables of one study by their file names; a study of learning rates has one more."""
     found = {
         "losses": losses_table(study),
         "losses-iou-soft": losses_table(study, "iou_soft"),

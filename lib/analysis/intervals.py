@@ -1,11 +1,12 @@
-"""Statistics over seeds, images and cells: what a difference between two losses is worth. Numpy and scipy.
+"""Confidence intervals and tests over seeds, images and cells for a difference between losses. Numpy and scipy.
 
-A cell is what losses are compared on (model, data set, size, hair or part). Its scores are (seeds, images), both losses
-with the same seeds and images, in the same order; seeds draw initial weights and the order of training, images are
-those of one test part. A seed is taken as the same draw in every cell: all networks meet the images in the same order,
-and those with the same encoder and head start from the same weights, so that their differences may go together. Every
-p-value comes with its effect and interval, and every function says what it takes to be drawn at random, its unit of
-replication: what is not drawn (networks, training images, cells) is fixed, and a result says nothing about others.
+Losses are compared within cells (model, data set, size, hair or part). The scores of a cell are (seeds, images), for
+both losses with the same seeds and images in the same order. A seed determines the initial weights and the order of
+training; the images are those of one test part. A seed counts as the same draw in every cell: all networks see the
+images in the same order, and those with the same encoder and head start from the same weights, so that their
+differences can be correlated. Every p-value has an effect and an interval. Every function states its unit of
+replication, which it assumes to be drawn at random. Everything else (networks, training images, cells) is fixed, and
+results do not generalise to others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,21 +29,22 @@ def crossed_t(
 ) -> Effect:
     """Mean difference over cells with Student's t for seeds crossed with clusters of images, without resampling.
 
-    Unit of replication: seeds, and clusters of images (people); cells are fixed and weigh the same. The variance is that
-    of seeds, whose effects are summed over the cells that share them, plus that of clusters, summed over cells with the
-    same clusters (two-way clustering: Cameron, Gelbach and Miller, 2011, their third term left out, which errs to the
-    wide side); degrees of freedom are Satterthwaite's (1946). In simulations with effects of seeds that are independent,
-    related or equal between cells 93 to 99 % of the 95 % intervals held the truth from 3 seeds on, 88 to 92 % with 2.
+    Unit of replication: seeds, and clusters of images (people); cells are fixed and have equal weights. The variance is
+    that of seeds, whose effects are summed over the cells with the same seed, plus that of clusters, summed over cells
+    with the same clusters. This is two-way clustering (Cameron, Gelbach and Miller, 2011) without the third term, which
+    makes intervals wider. Degrees of freedom are Satterthwaite's (1946). In simulations with seed effects that were
+    independent, correlated or equal between cells, 93 to 99 % of the 95 % intervals contained the true value with 3 or
+    more seeds, 88 to 92 % with 2.
 
     Args:
         differences: for each cell, (seeds, images), score of one loss minus that of the other.
         clusters: for each cell, (images,) labels, for example of `data.people`.
-        seeds: for each cell, (seeds,) labels; equal ones are the same seed. By default row i is the same seed in
+        seeds: for each cell, (seeds,) labels; equal labels are the same seed. By default row i is the same seed in
             every cell.
     Returns:
-        `Effect`; interval and p are NaN where a cell has one seed or one cluster, and `unit` says so.
+        `Effect`; interval and p are NaN if a cell has one seed or one cluster, and `unit` says so.
     Raises:
-        InputError: no cell, shapes that do not fit, scores that are not finite, a confidence out of range.
+        InputError: no cell, shapes that do not match, scores that are not finite, a confidence out of range.
     """
     cells = _checked(differences, clusters)
     seeds = [range(len(d)) for d, _ in cells] if seeds is None else [list(labels) for labels in seeds]
@@ -66,17 +68,17 @@ def crossed_t(
 
 
 def probability_of_improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> tuple[float, float, float]:
-    """Probability that a run of `a` beats one of `b` (Agarwal et al., 2021): over all pairs of seeds, ties a half.
+    """Probability that a run of `a` is better than one of `b` (Agarwal et al., 2021), over all pairs of seeds.
 
-    Unit of replication: seeds, drawn for each loss, once for all cells with as many; averaged over cells, which are
-    fixed.
+    A tie counts as a half. Unit of replication: seeds, resampled for each loss, in the same way for all cells with the
+    same number of seeds. It is averaged over cells, which are fixed.
 
     Args:
         a, b: for each cell, (seeds,) scores.
     Returns:
-        (probability, low, high) with a 95 % percentile interval of the bootstrap; NaN where a cell has a single seed. Where
-        all pairs of seeds agree, the interval has no width: resamples of runs that do not overlap never do, so it
-        says nothing about other seeds.
+        (probability, low, high) with a 95 % percentile interval of the bootstrap; NaN if a cell has a single seed. If
+        all pairs of seeds agree, so do all resamples, and the interval has no width: then it says nothing about other
+        seeds.
     Raises:
         InputError: different numbers of cells, none, or scores that are not finite.
     """
@@ -114,21 +116,21 @@ def compare_losses(
     reference: str = "bce",
     margin: float = 0.005,
 ) -> list[Comparison]:
-    """Every loss against the reference, over cells that weigh the same, by `crossed_t`.
+    """Every loss against the reference, over cells with equal weights, by `crossed_t`.
 
-    Unit of replication: seeds and clusters of images, of `better` seeds alone; cells and training images are fixed.
+    Unit of replication: seeds and clusters of images, for `better` only seeds; cells and training images are fixed.
 
     Args:
         scores: for each loss and cell, (seeds, images); the same seeds and images for every loss.
         clusters: for each cell, (images,) labels, for example of `data.people`.
-        margin: half width of what counts as equivalent, above 0: half an IoU point by default.
+        margin: largest difference that counts as equivalent, above 0; half an IoU point by default.
     Returns:
-        `Comparison` for each loss but the reference, in the order of `scores`. Its `verdict` is "equivalent" where the
-        90 % interval lies within +-margin, which is two one-sided tests at 5 % (Schuirmann, 1987), "different" where
-        the 95 % interval excludes 0, "equivalent, though not equal" where both hold, "undecided" where neither does,
-        and "untested" where there is no interval.
+        `Comparison` for each loss except the reference, in the order of `scores`. Its `verdict` is "equivalent" if the
+        90 % interval is within +-margin, which is two one-sided tests at 5 % (Schuirmann, 1987); "different" if the
+        95 % interval excludes 0; "equivalent, though not equal" if both hold; "undecided" if neither does; and
+        "untested" if there is no interval.
     Raises:
-        InputError: the reference or another loss is missing, or arrays that do not fit.
+        InputError: the reference or another loss is missing, or arrays that do not match.
     """
     if reference not in scores or len(scores) < 2:
         raise InputError(
@@ -184,7 +186,7 @@ def _checked(differences, clusters):
     for number, (d, labels) in enumerate(cells):
         if d.ndim != 2 or not d.size or d.shape[1:] != labels.shape or not np.isfinite(d).all():
             raise InputError(
-                f"cell {number}: differences of shape {d.shape} and clusters of shape {labels.shape} will "
-                "not do; give finite (seeds, images) and one label for each image"
+                f"cell {number}: differences of shape {d.shape} and clusters of shape {labels.shape} are "
+                "not valid; give finite (seeds, images) and one label for each image"
             )
     return cells

@@ -11,11 +11,11 @@ from lib.analysis.stats import Effect, one_row
 
 
 class Mixed(NamedTuple):
-    """The loss's fixed effect in a mixed model, and what the fit has to say for itself (empty if nothing).
+    """The fixed effect of the loss in a mixed model, and a remark on the fit (empty if there is none).
 
-    `seed_variance` is that of the seeds' intercepts, `loss_variance` that of the loss's effect between seeds (NaN
-    where each seed has one run with each loss, which leaves it in the residual). `interactions` has, for each level of a factor but its first, the
-    effect there minus the effect at the first.
+    `seed_variance` is that of the seeds' intercepts, `loss_variance` that of the loss's effect between seeds (NaN if
+    each seed has one run with each loss; it is then in the residual). `interactions` has, for each level of a factor
+    except its first, the effect at this level minus the effect at the first.
     """
 
     effect: Effect
@@ -29,27 +29,27 @@ class Mixed(NamedTuple):
 def mixed_model(
     scores: ArrayLike, is_first: ArrayLike, cells: Sequence[str], seeds: ArrayLike, factor: Sequence[str] | None = None
 ) -> Mixed:
-    """score ~ loss + cell + loss x factor + (1 | seed) + (0 + loss | seed): the effect of the first loss over the second.
+    """score ~ loss + cell + loss x factor + (1 | seed) + (0 + loss | seed): effect of the first loss minus the second.
 
-    Cells are fixed effects, which takes in every factor that they are made of. Unit of replication: seeds, whose level
-    and whose effect of the loss are random, uncorrelated, and the same in every cell; fitted by restricted maximum
-    likelihood. The effect has Student's t with seeds - 1 degrees of freedom, as the paired t-test over seeds, which it
-    is in a balanced study where that effect varies between seeds (exactly so with one cell); the interactions, which
-    compare cells within seeds, have those of the residual.
+    Cells are fixed effects, which include every factor of the cells. Unit of replication: seeds. The level of a seed
+    and its effect of the loss are random, uncorrelated, and the same in every cell. The fit is by restricted maximum
+    likelihood. The effect has Student's t with seeds - 1 degrees of freedom, like the paired t-test over seeds; in a
+    balanced study in which the effect varies between seeds, it is that test (exactly so with one cell). The
+    interactions compare cells within seeds and have the degrees of freedom of the residual.
 
     Args:
         scores: (runs,) mean score of each run.
         is_first: (runs,) True where the run was trained with the first of the two losses.
         cells: (runs,) name of the run's cell.
-        seeds: (runs,) seed of the run; the same in different cells is the same level.
-        factor: (runs,) level of one factor of the cells, for example the model, if the effect may differ by it;
-            `effect` is then its mean over runs.
+        seeds: (runs,) seed of the run; the same seed in different cells is the same level.
+        factor: (runs,) level of one factor of the cells, for example the model, if the effect may depend on it;
+            `effect` is then the mean over runs.
     Returns:
-        `Mixed`; `remark` says so where a variance is at its bound of 0, whether the optimiser calls that convergence
-        or not, and where the fit did not converge.
+        `Mixed`; `remark` says if a variance is at its bound of 0 (even if the optimiser did not call it convergence),
+        or if the fit did not converge.
     Raises:
-        InputError: arrays of different lengths, fewer than 2 seeds, too few runs, scores without any spread, a factor
-            that differs within a cell, or a loss that is missing, altogether or in every cell of a level of `factor`.
+        InputError: arrays of different lengths, fewer than 2 seeds, too few runs, scores without spread, a factor that
+            differs within a cell, or a loss that is missing in all runs or in every cell of a level of `factor`.
     """
     import warnings
 
@@ -68,7 +68,7 @@ def mixed_model(
     if len(np.unique(seeds)) < 2 or first.all() or not first.any():
         raise InputError("a mixed model needs runs of both losses with 2 or more seeds; run the study with --seeds 5")
     if any(len(np.unique(factor[cells == cell])) > 1 for cell in np.unique(cells)):
-        raise InputError("factor: has several levels within one cell; give one that tells cells apart")
+        raise InputError("factor: has several levels within one cell; give one that is constant in each cell")
     _, *levels = np.unique(factor)
     columns = [
         first,
@@ -79,7 +79,7 @@ def mixed_model(
     members = [seeds == seed for seed in np.unique(seeds)]
 
     def spread_over(random):
-        """Degrees of freedom that are left beside `design` and `random` (runs, components) of every seed, and what is."""
+        """Degrees of freedom of the residual, given `design` and `random` (runs, components), and if it is not 0."""
         everything = np.hstack([design, *(member[:, None] * random for member in members)])
         left = y - everything @ np.linalg.lstsq(everything, y)[0]
         return len(y) - np.linalg.matrix_rank(everything), not np.allclose(left, 0, rtol=0, atol=1e-12)
@@ -91,7 +91,7 @@ def mixed_model(
         residual, spread = spread_over(random)
     if np.linalg.matrix_rank(design) < design.shape[1] or residual < 1:
         raise InputError(
-            "is_first, cells, factor: these runs cannot tell the loss from the cells; give both "
+            "is_first, cells, factor: in these runs the loss cannot be separated from the cells; give both "
             "losses with 2 or more seeds in every cell"
         )
     if not spread:
@@ -99,8 +99,8 @@ def mixed_model(
     components = [[random[member, i : i + 1] for member in members] for i in range(random.shape[1])]
     names = ["seed", "loss"][: len(components)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `remark` tells what counts
-        # Powell's method takes no gradient, for which statsmodels inverts a matrix that is singular at large variances.
+        warnings.simplefilter("ignore")  # `remark` reports what matters
+        # Powell's method needs no gradient; for that statsmodels inverts a matrix that is singular at large variances.
         fitted = sm.MixedLM(
             y, design, groups=seeds, exog_vc=VCSpec(names, [[[name]] * n for name in names], components)
         ).fit(reml=True, method=["powell"])

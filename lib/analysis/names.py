@@ -1,4 +1,4 @@
-"""Names for people: of networks, data sets, losses, scores and settings, by the words that parameters and records use."""
+"""Names for people: networks, data sets, losses, scores and settings, by their names in parameters and records."""
 
 NETWORKS = {
     "bfcn32s": "BFCN-32s",

@@ -1,4 +1,4 @@
-"""Pairs of runs that differ in the loss alone, and their scores; differences are always IoU loss minus BCE loss."""
+"""Pairs of runs that differ only in the loss, and their scores; differences are always IoU loss minus BCE loss."""
 
 import numpy as np
 
@@ -10,15 +10,17 @@ from lib.record import METRICS, Run
 
 
 def usable(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
-    """`scores` without the cells of which a score is not a number: (cells, (cells, 2) float64)."""
+    """`scores` without the cells that have a NaN or infinite score: (cells, (cells, 2) float64)."""
     cells, values = scores(study, metric)
     keep = np.isfinite(values).all(axis=1)
     return [cell for cell, kept in zip(cells, keep) if kept], values[keep]
 
 
 def differences(study: Study | None = None) -> dict[str, np.ndarray]:
-    """IoU loss minus BCE loss of every cell, (cells,) float64, by `iou`, `iou_soft` and `accuracy`; without a study
-    the paper's, which has no `iou_soft`."""
+    """IoU loss minus BCE loss of every cell, (cells,) float64, for `iou`, `iou_soft` and `accuracy`.
+
+    Without a study those of the paper, which has no `iou_soft`.
+    """
     values = (
         {metric: paper.scores(metric) for metric in ("iou", "accuracy")}
         if study is None
@@ -28,12 +30,12 @@ def differences(study: Study | None = None) -> dict[str, np.ndarray]:
 
 
 def is_capped(run: Run) -> bool:
-    """Whether a run stopped at its limit of epochs and not by early stopping."""
+    """Whether a run stopped at its maximum number of epochs and not by early stopping."""
     return run.record["epochs_run"] >= run.record["params"].get("epochs", np.inf)
 
 
 def collapsed(run: Run) -> str:
-    """What a run calls every pixel of the whole test part, "positive" or "negative"; "" if it tells pixels apart."""
+    """The class, "positive" or "negative", that a run predicts for every pixel of the test part; "" if it has both."""
     scores = run.per_image
     for kind, others in (("positive", ("fn", "tn")), ("negative", ("tp", "fp"))):
         if not any(scores[name].any() for name in others):
@@ -42,7 +44,7 @@ def collapsed(run: Run) -> str:
 
 
 def pairs(study: Study) -> list[tuple[Cell, Run, Run]]:
-    """The cells of which both runs are finished, in the paper's order: (cell, IoU loss, BCE loss)."""
+    """The cells with both runs finished, in the paper's order: (cell, IoU loss, BCE loss)."""
     return [
         (cell, study[cell.run_id("iou")], study[cell.run_id("bce")])
         for cell in config.CELLS
@@ -51,7 +53,7 @@ def pairs(study: Study) -> list[tuple[Cell, Run, Run]]:
 
 
 def replicates(study: Study, run: Run) -> list[Run]:
-    """The runs of a study that differ from `run` in the seed alone, itself among them."""
+    """The runs of a study that differ from `run` only in the seed, with `run` itself."""
 
     def task(other):
         return {name: value for name, value in other.record["params"].items() if name not in ("seed", "tag")}
@@ -60,13 +62,13 @@ def replicates(study: Study, run: Run) -> list[Run]:
 
 
 def scores(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
-    """One metric of the study's pairs, as `paper.scores` has it for the paper.
+    """One metric of the study's pairs, like `paper.scores` for the paper.
 
     Args:
         metric: accuracy, iou, iou_pooled, iou_soft (in [0, 1]) or epochs (run until the stop, `epochs_run`).
     Returns:
-        (cells, (cells, 2) float64 for IoU loss and BCE loss, averaged over seeds where a study has several); a
-        cell with a run missing is left out.
+        (cells, (cells, 2) float64 for IoU loss and BCE loss, averaged over seeds if a study has several);
+        cells with a missing run are left out.
     Raises:
         InputError: for an unknown metric.
     """
@@ -78,7 +80,7 @@ def scores(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
 
 
 def data_note(runs: list[Run]) -> str:
-    """Which data these runs are from, and which splits are scaled down: a clause for each case."""
+    """The data of these runs, and which splits are scaled down: a clause for each case."""
     sentences = []
     for run in runs:
         data = run.record["data"]

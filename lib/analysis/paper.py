@@ -54,7 +54,7 @@ METRICS = ("accuracy", "iou", "epochs")
 
 
 def scores(metric: str) -> np.ndarray:
-    """The paper's figures for one metric, Tables 3-6.
+    """The paper's scores for one metric, Tables 3-6.
 
     Args:
         metric: accuracy, iou (both in [0, 1], three decimals) or epochs (before convergence).
@@ -73,12 +73,11 @@ def iou_bounds(accuracy: float, prevalence: float) -> tuple[float, float]:
     """Lowest and highest IoU over pooled pixels that a thresholded prediction of this accuracy can have.
 
     With π the prevalence and e = 1 - accuracy = fp + fn (as shares of all pixels), IoU = (π - fn) / (π + fp):
-    lowest, (π - e) / π, when every error is a miss, and highest, π / (π + e), when every error is a false
-    positive. The lowest is 0 where e > π; the highest is the accuracy where there are fewer than e negatives
-    to get wrong.
+    the lowest is (π - e) / π, when every error is a false negative; the highest is π / (π + e), when every error is
+    a false positive. The lowest is 0 if e > π; the highest is the accuracy if there are fewer negatives than e.
 
     Args:
-        accuracy: share of the pixels that are right, in [0, 1].
+        accuracy: share of correct pixels, in [0, 1].
         prevalence: share of the pixels that are positive in the labels, in (0, 1].
     Returns:
         (low, high), both in [0, 1].

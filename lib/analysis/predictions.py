@@ -1,7 +1,7 @@
-"""What there is to see in a study: pictures of the test part, scores at every threshold, the state of every study.
+"""Predictions of a study: images of the test part, and scores of a run at every threshold.
 
-Everything here is numpy; `widgets` shows it. Levels are those of `calibration`: of a threshold t, the integer part of
-255 t.
+Everything here is numpy; `view.inspector` shows it. Levels are those of `beyond.scores`: the level of a threshold t is
+the integer part of 255 t.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ from lib.record import Run
 def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """The run's test part, read again: images (n, s, s, 3) uint8 RGB, true masks (n, s, s) uint8, 0 or 1.
 
-    A published study brings them along (`pictures/<data set>.npz`); otherwise they are read from the data.
+    A published study has them (`pictures/<data set>.npz`); otherwise they are read from the data.
+
     Raises:
-        InputError: if the data are not here, or are no longer those that the run saw.
+        InputError: if the data are missing, or are not those of the run any more.
     """
     try:
         config = recorded(run.record["params"])
@@ -32,21 +33,21 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     images, labels, ids, digest = _published(run, config) or read_pictures(config)
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
         raise InputError(
-            f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than the "
-            "run saw; restore them or run it again"
+            f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than those "
+            "of the run; restore them or run it again"
         )
     return images, datasets.binary_masks(labels, config.hair, config.part)
 
 
 def read_pictures(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Images, labels and ids of a configuration's test part, read from its data, and their digest. Raises InputError."""
+    """Images, labels and ids of a configuration's test part, and the digest of its data. Raises InputError."""
     dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())
     test = dataset.split(**config.split_arguments()).test
     return dataset.images[test], dataset.labels[test], np.array(dataset.ids)[test], dataset.digest
 
 
 def _published(run, config):
-    """What `publish_pictures` wrote for the run's data set, or None."""
+    """The pictures that `study.publish` wrote for the run's data set, or None."""
     path = run.folder.parent / PICTURES / f"{config.dataset}.npz"
     if not path.is_file():
         return None
@@ -81,7 +82,7 @@ class Evaluation:
 
 
 def evaluate(run: Run, masks: np.ndarray) -> Evaluation:
-    """The run's stored probability maps beside its labels. Raises InputError if they do not fit each other."""
+    """The run's stored probability maps with its labels. Raises InputError if they do not match."""
     probabilities, ids = run.probabilities()
     if probabilities.shape != masks.shape or ids.tolist() != run.per_image["id"].tolist():
         raise InputError(
@@ -110,7 +111,7 @@ def comparable(study: Study, run: Run) -> list[Run]:
 
 
 def largest_disagreement(study: Study) -> tuple[Run, Run, str]:
-    """The pair of runs and the image of the largest difference in IoU at 0.5: (IoU loss, BCE loss, image id).
+    """The pair of runs and the image with the largest difference in IoU at 0.5: (IoU loss, BCE loss, image id).
 
     Raises:
         InputError: if no pair of runs is finished.
@@ -133,8 +134,8 @@ def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] 
     """The test image to show for a pair of runs: the one of median IoU after BCE loss (the lower of two).
 
     Returns:
-        (what `test_pictures` returns, or None if the data cannot be had; the image's index in the test part; what
-        there is to say if they cannot, else "").
+        (the result of `test_pictures`, or None if the data are not available; the image's index in the test part; a
+        sentence if they are not available, else "").
     Raises:
         InputError: if the two runs were tested on different images.
     """

@@ -1,8 +1,8 @@
-"""What a study's scores say, in words: sentences and tables that stay right whichever loss is ahead.
+"""The results of a study in words: sentences that are correct whichever loss is better.
 
-Every function takes what `results.read_study` returned and copes with a study of which only some runs are
-finished; sentences are Markdown. Differences are always IoU loss minus BCE loss. A difference is called clear
-where its 95 % interval (Student's t over the cells) leaves out zero.
+Every function takes the result of `outputs.read_study` and accepts a study with only some runs finished; sentences are
+Markdown. Differences are always IoU loss minus BCE loss. A difference is called clear if its 95 % interval (Student's t
+over the cells) does not include zero.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ NO_PAIR = "No cell has both of its runs finished, so the losses cannot be compar
 
 
 def direction(values: np.ndarray) -> int | None:
-    """Which loss has clearly larger values: 1 for IoU loss, -1 for BCE, 0 for neither, None below two pairs.
+    """Which loss has clearly larger values: 1 for IoU loss, -1 for BCE, 0 for neither, None for fewer than two pairs.
 
     Args:
         values: (cells, 2) for IoU loss and BCE loss.
@@ -31,7 +31,7 @@ def direction(values: np.ndarray) -> int | None:
 
 
 def headline(study: Study) -> str:
-    """The answer in one line, by thresholded and by un-thresholded IoU."""
+    """The result in one line, by thresholded and by un-thresholded IoU."""
     words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better", None: "too few pairs of runs to tell"}
     iou, soft = (
         f"y {names.SCORES[metric]}: {words[direction(usable(study, metric)[1])]}" for metric in ("iou", "iou_soft")
@@ -66,7 +66,7 @@ def comparison(study: Study, metric: str) -> str:
 
 
 def completeness(study: Study) -> str:
-    """How many of the 32 runs are there, which are missing, and what is wrong with folders not readable."""
+    """How many of the 32 runs are finished, which are missing, and why folders could not be read."""
     planned = [cell.run_id(loss) for cell in config.CELLS for loss in paper.LOSSES]
     missing = [run_id for run_id in planned if run_id not in study]
     lines = [
@@ -85,7 +85,7 @@ def completeness(study: Study) -> str:
         lines.append(
             f"**{capped} of {len(study)} runs stopped at the limit of epochs, not by early stopping**: "
             "they may not have converged, so a difference can be one of speed; raise the parameter `epochs` "
-            "to know."
+            "to find out."
         )
     for run, kind in ((run, collapsed(run)) for run in study.values()):
         if kind:
@@ -94,12 +94,12 @@ def completeness(study: Study) -> str:
                 "its scores are those of a constant mask."
             )
     if study.problems:
-        lines.append("\n".join(["Folders passed over:", "", *(f"- {problem}" for problem in study.problems)]))
+        lines.append("\n".join(["Folders that were skipped:", "", *(f"- {problem}" for problem in study.problems)]))
     return "\n\n".join(lines)
 
 
 def provenance(study: Study) -> str:
-    """Which data and settings the runs have: the data note, and each setting's values over all runs."""
+    """The data and settings of the runs: the data note, and the values of each setting over all runs."""
     runs = list(study.values())
     found = []
     for name, words in names.SETTINGS.items():
@@ -116,7 +116,7 @@ def provenance(study: Study) -> str:
         reverse=True,
     )
     caution = (
-        f" What stands here for {' and '.join(others)} is not the paper's data, so its scores are no yardstick there."
+        f" The data used here for {' and '.join(others)} are not the paper's, so its scores cannot be compared there."
         if others
         else ""
     )
@@ -124,7 +124,7 @@ def provenance(study: Study) -> str:
 
 
 def threshold_effect(study: Study) -> str:
-    """How much of BCE's deficit in IoU′ is gone once the predictions are thresholded, over the same cells."""
+    """How much of BCE's deficit in IoU′ disappears when the predictions are thresholded, over the same cells."""
     cells, soft = usable(study, "iou_soft")
     thresholded = dict(zip(*usable(study, "iou")))
     kept = [i for i, cell in enumerate(cells) if cell in thresholded]
@@ -155,7 +155,7 @@ def threshold_effect(study: Study) -> str:
 
 
 def contrast(table: Table, first: str, second: str) -> str:
-    """Two rows of `subsets_table` against each other: mean over both losses, and the losses' difference."""
+    """Two rows of `subsets_table` compared: mean over both losses, and difference between the losses."""
     rows = {row[0]: row for row in table.rows}
     one, other = rows[first], rows[second]
     pair = f"{first[0].upper()}{first[1:]} and {second}"

@@ -1,9 +1,9 @@
 """Paired comparisons of two losses over the cells of a study (section 5 of the paper), and of several by rank.
 
-Everywhere `a` and `b` are arrays (n,) of which a[i] and b[i] belong to the same cell. Differences a - b are
-rounded to `DECIMALS`, so that those equal on paper are equal here (0.820 - 0.779 and 0.798 - 0.757 differ in
-floating point). Every function raises `InputError` for arrays that are empty, of different lengths or hold a
-value that is not finite. scipy.stats takes a second to import, so it is imported where it is used.
+`a` and `b` are always arrays (n,) in which a[i] and b[i] belong to the same cell. Differences a - b are rounded to
+`DECIMALS`, so that equal differences of decimals are equal here (0.820 - 0.779 and 0.798 - 0.757 differ in floating
+point). Every function raises `InputError` for arrays that are empty, differ in length or have a value that is not
+finite. scipy.stats takes a second to import, so functions import it when they need it.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 class Effect(NamedTuple):
     """A mean difference with its interval and two-sided p-value.
 
-    `n` counts the differences that were averaged (pairs of runs, splits), `unit` says what was drawn at random.
+    `n` is the number of differences that were averaged (pairs of runs, splits), `unit` the unit of replication.
     """
 
     difference: float
@@ -47,7 +47,7 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     unusable = np.flatnonzero(~(np.isfinite(a) & np.isfinite(b)))
     if unusable.size:
         i = unusable[0]
-        raise InputError(f"pair {i} of a and b is ({a[i]}, {b[i]}): leave out what is not finite")
+        raise InputError(f"pair {i} of a and b is ({a[i]}, {b[i]}): leave out values that are not finite")
     return a, b
 
 
@@ -58,7 +58,7 @@ def one_row(values: ArrayLike) -> np.ndarray:
     except (TypeError, ValueError) as error:  # words, ragged lists
         raise InputError(f"values: {error}; give one finite number or more in one row") from error
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        raise InputError(f"values of shape {values.shape} will not do; give one finite number or more in one row")
+        raise InputError(f"values of shape {values.shape} are not valid; give one finite number or more in one row")
     return values
 
 
@@ -71,8 +71,8 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> Outcome:
     """Two-sided paired t-test that the mean difference a - b is zero, with n - 1 degrees of freedom.
 
     Returns:
-        `Outcome`, positive t where `a` is larger. NaN for a single pair. Where all differences are equal, t
-        is 0 and p is 1 if they are zero, else t is infinite and p is 0.
+        `Outcome`, with positive t if `a` is larger. NaN for a single pair. If all differences are equal, t is 0 and p
+        is 1 if they are zero; otherwise t is infinite and p is 0.
     """
     from scipy import stats
 
@@ -89,7 +89,7 @@ def mean_interval(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
     """95 % interval of Student's t for the mean difference a - b.
 
     Returns:
-        (low, high); NaN for a single pair, twice the difference where all are equal.
+        (low, high); NaN for a single pair; both are the difference if all differences are equal.
     """
     from scipy import stats
 
@@ -103,7 +103,7 @@ def mean_interval(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
 
 
 def check_confidence(confidence: float) -> None:
-    """Raises InputError for a confidence outside (0, 1), as 95 for 0.95."""
+    """Raises InputError for a confidence outside (0, 1), for example 95 instead of 0.95."""
     if not 0 < confidence < 1:
         raise InputError(f"confidence: {confidence} is not valid; give a share such as 0.95")
 
@@ -114,7 +114,7 @@ def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence:
     Args:
         variances, freedom: (components,), variances of the mean and their degrees of freedom.
     Returns:
-        `Effect` without width where the variances are 0; p is then 1 for a mean of 0, else 0.
+        `Effect`; if the variances are 0 its interval has no width, and p is 1 for a mean of 0, else 0.
     """
     from scipy import stats
 
@@ -129,8 +129,8 @@ def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence:
 def nadeau_bengio(differences: ArrayLike, train: int, test: int) -> Effect:
     """Corrected resampled t-test (Nadeau and Bengio, 2003) for differences over random splits of one data set.
 
-    Splits share images, so that differences are correlated: their variance counts 1/J + test/train times instead of
-    1/J times. Unit of replication: splits (and the seeds that go with them).
+    Splits share images, so that differences are correlated: their variance is multiplied by 1/J + test/train instead of
+    1/J. Unit of replication: splits (each with its own seed).
 
     Args:
         differences: (J,), one mean score difference for each split.
@@ -142,7 +142,9 @@ def nadeau_bengio(differences: ArrayLike, train: int, test: int) -> Effect:
     """
     d = one_row(differences)
     if not (train >= 1 and test >= 1):
-        raise InputError(f"train, test: {train} and {test} will not do; give the images of each part, 1 or more")
+        raise InputError(
+            f"train, test: {train} and {test} are not valid; give the number of images of each part, 1 or more"
+        )
     if d.size < 2:
         return Effect(float(d.mean()), np.nan, np.nan, np.nan, d.size, "splits")
     variance = (1 / d.size + test / train) * d.var(ddof=1)
@@ -152,11 +154,11 @@ def nadeau_bengio(differences: ArrayLike, train: int, test: int) -> Effect:
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> Outcome:
     """Two-sided Wilcoxon signed-rank test that the differences a - b are symmetric around zero.
 
-    Zero differences are dropped (Wilcoxon's own rule), equal ones share their mean rank, there is no
-    continuity correction. p is exact for up to 13 pairs, and for up to 50 without ties and zeros; else it is
-    a normal approximation with the variance corrected for ties. On the paper's tables p is 0.376 (accuracy),
-    0.0034 (IoU) and 0.552 (convergence). For IoU, differences that are not rounded give 0.0032: 0.041 occurs
-    four times there, once negative, and floating point hides that these are ties.
+    Zero differences are dropped (Wilcoxon's rule), ties get their mean rank, and there is no continuity correction. p
+    is exact for up to 13 pairs, and for up to 50 pairs without ties and zeros; else it is a normal approximation with
+    the variance corrected for ties. For the paper's tables p is 0.376 (accuracy), 0.0034 (IoU) and 0.552 (convergence).
+    For IoU, differences that are not rounded give 0.0032: 0.041 occurs four times, once negative, and with floating
+    point these are no longer ties.
 
     Returns:
         `Outcome` with the smaller of the two rank sums; (0, 1) if all differences are zero.
@@ -171,7 +173,7 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> Outcome:
 
 
 def wins(a: ArrayLike, b: ArrayLike, higher_is_better: bool = True) -> tuple[int, int, int]:
-    """How often `a` is better, how often `b` is, and how often they tie."""
+    """Number of cells in which `a` is better, in which `b` is better, and in which they are equal."""
     d = _differences(a, b) * (1 if higher_is_better else -1)
     return int(np.sum(d > 0)), int(np.sum(d < 0)), int(np.sum(d == 0))
 
@@ -179,8 +181,8 @@ def wins(a: ArrayLike, b: ArrayLike, higher_is_better: bool = True) -> tuple[int
 def error_reduction(a: ArrayLike, b: ArrayLike) -> float:
     """Share of b's error 1 - score that `a` removes, pooled over the cells: 1 - Σ(1 - a) / Σ(1 - b).
 
-    The paper's "error margin is reduced by 17.5%" (section 5). Scores are in [0, 1]. If `b` has no error it
-    is 0 where `a` has none either, else minus infinity.
+    As in the paper: "error margin is reduced by 17.5%" (section 5). Scores are in [0, 1]. If `b` has no error, it is 0
+    if `a` has none either, else minus infinity.
     """
     a, b = _paired(a, b)
     error_a, error_b = np.sum(1 - a), np.sum(1 - b)
@@ -195,7 +197,7 @@ def largest_difference(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | int | str]:
-    """Everything above for one metric, IoU loss (a) against BCE loss (b).
+    """All statistics of one metric, IoU loss (a) against BCE loss (b).
 
     Args:
         iou, bce: (n,) scores of the same cells in [0, 1], or numbers of epochs.
@@ -204,7 +206,7 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
         dict with metric, n, mean_difference (IoU loss minus BCE loss), low and high (its 95 % interval), t,
         p, wilcoxon_p, wins_iou, wins_bce, ties, error_reduction (NaN for epochs) and largest_difference.
     Raises:
-        InputError: for an unknown metric or unusable arrays.
+        InputError: for an unknown metric or arrays that are not valid.
     """
     if metric not in HIGHER_IS_BETTER:
         raise InputError(f"metric is {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
@@ -229,7 +231,7 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Holm's (1979) adjusted p-values of several tests: the family-wise error holds whichever hypotheses are true.
+    """Holm's (1979) adjusted p-values of several tests: they control the family-wise error rate.
 
     Args:
         p: (tests,), each in [0, 1]; NaN stays NaN and does not count as a test.

@@ -1,4 +1,4 @@
-"""Tables of results: scores beside the paper's, paired statistics, bounds of IoU."""
+"""Tables of results: scores compared with the paper's, paired statistics, bounds of IoU."""
 
 import csv
 import os
@@ -29,18 +29,18 @@ SCORES_NOTE = (
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table that notebooks show as HTML, `print` shows as text, and that saves itself as CSV."""
+    """A table with a title: notebooks show it as HTML, `print` as text, and `to_csv` saves it."""
 
     title: str
     columns: list[str]
-    rows: list[list[str | int | float | None]]  # None: nothing to show, a dash
-    note: str = ""  # which data it is from, and what its columns mean
+    rows: list[list[str | int | float | None]]  # None is shown as a dash
+    note: str = ""  # the source of the data, and the meaning of columns
     better: tuple[tuple[int, int, bool], ...] = ()  # (column, column, higher is better)
 
     def to_csv(self, path: str | Path) -> None:
         """Writes title and note as lines that start with "# ", then column names and rows at full precision.
 
-        The file appears whole or not at all; its folder is made if there is none.
+        The file is complete or not there; its folder is made if it is missing.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class Table:
             with temporary as file:
                 file.writelines(f"# {line}\n" for line in (self.title, self.note) if line)
                 csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
-            os.chmod(temporary.name, 0o644)  # temporary files are private, tables are not
+            os.chmod(temporary.name, 0o644)  # temporary files are private, tables should not be
             os.replace(temporary.name, path)
         except BaseException:
             os.unlink(temporary.name)
@@ -69,7 +69,7 @@ class Table:
         return replace(self, rows=sorted(self.rows, key=lambda row: row[at], reverse=descending))
 
     def _bold(self, row: list) -> set[int]:
-        """Columns of this row that hold the better one of a pair."""
+        """Columns of this row with the better one of a pair."""
         bold = set()
         for i, j, higher in self.better:
             if _is_number(row[i]) and _is_number(row[j]) and row[i] != row[j]:
@@ -77,7 +77,7 @@ class Table:
         return bold
 
     def _repr_html_(self) -> str:
-        left = ' style="text-align: left"'  # of words; Jupyter sets all cells to the right
+        left = ' style="text-align: left"'  # for text; Jupyter aligns all columns to the right
         words = [any(isinstance(value, str) for value in column) for column in zip(*self.rows)] or [False] * len(
             self.columns
         )
@@ -115,14 +115,14 @@ class Table:
 
 
 def paper_table(study: Study, model: str, dataset: str) -> Table:
-    """One of the paper's Tables 3-6 with this study's scores, and the paper's beside them.
+    """One of the paper's Tables 3-6 with the scores of this study and of the paper.
 
     Args:
-        study: what `outputs.read_study` returned.
+        study: the result of `outputs.read_study`.
         model: bfcn32s or fcresnet.
         dataset: lfw or helen.
     Returns:
-        `Table` of four rows; a run that is not finished shows as a dash.
+        `Table` of four rows; a run that is not finished is shown as a dash.
     Raises:
         InputError: for an unknown model or dataset.
     """
@@ -155,7 +155,7 @@ def paper_table(study: Study, model: str, dataset: str) -> Table:
 def statistics_table(study: Study | None = None) -> Table:
     """Paired statistics of IoU loss against BCE loss (`stats.compare`), for the study and the paper's tables.
 
-    Pairs with a score that is not a number are left out (n counts the rest). Without `study`, the paper only.
+    Pairs with a score that is NaN are left out (n is the number of the others). Without `study`, only the paper.
     """
     columns = [
         "from",
@@ -205,10 +205,9 @@ def statistics_table(study: Study | None = None) -> Table:
 def bounds_table(study: Study | None = None) -> Table:
     """Could the reported IoU come from thresholded predictions? `paper.iou_bounds` for each run.
 
-    For a study: the bounds from accuracy and share of positive pixels of the test part, and whether pooled
-    IoU (which cannot leave them), IoU and IoU′ lie inside. Without `study`: the paper's LFW rows, where
-    "inside" allows for its rounding to three decimals (the share of positive pixels of its HELEN test part is
-    not known).
+    For a study: the bounds from accuracy and share of positive pixels of the test part, and whether pooled IoU (which
+    is always inside), IoU and IoU′ are inside. Without `study`: the paper's rows for LFW, for which "inside" allows for
+    rounding to three decimals (the share of positive pixels in its HELEN test part is not known).
     """
     if study is None:
         return _paper_bounds()
@@ -273,7 +272,7 @@ def _paper_bounds() -> Table:
 
 
 def _place(value: float, low: float, high: float) -> str | None:
-    """Where a value lies: inside, below or above; None for NaN."""
+    """Whether a value is inside, below or above the bounds; None for NaN."""
     if isnan(value):
         return None
     return "below" if value < low else "above" if value > high else "inside"
@@ -291,7 +290,7 @@ def _is_number(value: object) -> bool:
 
 
 def _text(value: str | int | float | None) -> str:
-    """A cell as text: three decimals, two significant digits below 0.01, a dash for nothing or NaN."""
+    """A value as text: three decimals, two significant digits below 0.01, a dash for None or NaN."""
     if value is None or isinstance(value, float) and isnan(value):
         return "–"
     if isinstance(value, float):
@@ -300,8 +299,11 @@ def _text(value: str | int | float | None) -> str:
 
 
 def subsets_table(study: Study, metric: str = "iou") -> Table:
-    """Mean scores and mean differences in every part of the study, beside the paper's: all cells, then by
-    model, data set, size and hair. `metric` is accuracy, iou, iou_pooled, iou_soft or epochs."""
+    """Mean scores and mean differences over subsets of the cells, for the study and the paper.
+
+    The subsets are all cells, then those of each model, data set, size and hair. `metric` is accuracy, iou, iou_pooled,
+    iou_soft or epochs.
+    """
     cells, values = usable(study, metric)
     published = paper.scores(metric) if metric in paper.METRICS else None
     parts = {"all": lambda cell: True}
@@ -329,7 +331,7 @@ def subsets_table(study: Study, metric: str = "iou") -> Table:
 
 
 def runs_table(study: Study) -> Table:
-    """One row a run: its configuration, scores, epochs, seconds, seed and which data it is from."""
+    """One row per run: its configuration, scores, epochs, seconds, seed and the source of its data."""
     columns = [
         "run",
         "model",

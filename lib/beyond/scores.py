@@ -1,6 +1,6 @@
 """Scores beyond the paper: Boundary IoU, calibration error, and IoU at every threshold. Numpy and scipy, float64.
 
-Masks are (images, height, width) or (images, height, width, 1), values 0 or 1. A stored probability map holds
+Masks are (images, height, width) or (images, height, width, 1), values 0 or 1. A stored probability map is
 uint8 255 P (`metrics.quantise`); at level k, from 0 to 255, a pixel is positive if its value is above k, so
 k = 127 is threshold 0.5. An image whose label and prediction are both empty has IoU 1, as in `metrics`.
 """

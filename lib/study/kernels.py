@@ -2,8 +2,8 @@
 
 A kernel needs most of its start-up time to import TensorFlow, Keras and matplotlib. `ForkProvisioner` forks kernels
 from a server, one for each worker, that has imported these libraries and done nothing else. So every kernel is a new
-process with its own environment, and notebooks do not affect each other. The kernel itself imports the modules of this project,
-so that an edited file is used from the next run on. This works only on Linux; elsewhere kernels start as usual.
+process with its own environment, and notebooks do not affect each other. The kernel itself imports the modules of this
+project, so that an edited file is used from the next run on. Only on Linux; elsewhere kernels start as usual.
 """
 
 import contextlib

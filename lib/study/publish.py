@@ -97,7 +97,7 @@ def _write(study: Study, folder: Path):
 def readme(study: Study, name: str, with_maps: bool) -> str:
     """The page that a published study has: what it found, its data and settings, and what its files are."""
     kept = (
-        "`probabilities.npz` and `pictures/` hold the predicted masks and the faces, which are synthetic."
+        "`probabilities.npz` and `pictures/` have the predicted masks and the faces, which are synthetic."
         if with_maps and all(map(_is_synthetic, study.values()))
         else "The predicted masks and the pictures are not published"
         + ("." if all(map(_is_synthetic, study.values())) else ": they show real people.")

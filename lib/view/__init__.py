@@ -1,1 +1,1 @@
-"""What people look at: figures, pictures, the inspector, the front page."""
+"""Figures, pictures, the inspector and the front page."""

@@ -1,4 +1,4 @@
-"""The front page: every study, how it stands, and where the two losses disagree most."""
+"""The front page: every study, its state, and the image on which the two losses disagree most."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from lib import PROJECT, InputError, config, outputs
 from lib.outputs import State
 from lib.view.inspector import Inspector
 
-# ---- the front page ----------------------------------------------------------------------------------------
-
 
 def front_page() -> None:
-    """Displays the state of every study found, with links to its notebooks and a button for each that opens the
-    inspector on the image on which the two losses differ most."""
+    """Displays the state of every study, with links to its notebooks.
+
+    A button for each study opens the inspector on the image on which the two losses differ most.
+    """
     states = outputs.studies()
     if not states:
         display(HTML("<p>No study yet: <code>make study</code> writes one.</p>"))
@@ -49,16 +49,14 @@ def front_page() -> None:
 
 
 def _overview(states: list[State]) -> str:
-    """A table in HTML: a row for each study, below it what failed and what cannot be read."""
+    """A table in HTML: a row for each study, with its failed and unreadable runs below it."""
     from html import escape
 
     total, rows = len(config.CELLS) * len(config.PAPER["loss"]), []
     for state in states:
         planned = {cell.run_id(loss) for cell in config.CELLS for loss in config.PAPER["loss"]}
         known = {*state.done, *state.failed, *state.running}
-        is_papers = {
-            run.partition("-seed")[0] for run in known
-        } <= planned  # else a grid: how many it plans is not here
+        is_papers = {run.partition("-seed")[0] for run in known} <= planned  # else a grid, whose plan is not known here
         missing = sorted(planned - known) if is_papers else []
         links = [
             _link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html", "tables")
@@ -81,12 +79,12 @@ def _overview(states: list[State]) -> str:
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
         for title, lines in (
             (f"{len(notebooks)} executed notebooks", [f"<li>{link}</li>" for link in notebooks]),
-            ("what failed, what is missing", details),
+            ("failed and missing runs", details),
         ):
             if lines:
                 rows.append(
-                    f'<tr><td colspan="6" style="text-align: left"><details><summary>{escape(state.name)}: {title}</summary>'
-                    f"<ul>{''.join(lines)}</ul></details></td></tr>"
+                    '<tr><td colspan="6" style="text-align: left"><details>'
+                    f"<summary>{escape(state.name)}: {title}</summary><ul>{''.join(lines)}</ul></details></td></tr>"
                 )
     header = "".join(
         f'<th scope="col">{name}</th>' for name in ("study", "runs done", "running", "failed", "missing", "open")

@@ -44,7 +44,7 @@ function counts(label, probability, k) {
 
 function outline(size, inside) {
   const path = new Path2D();
-  const trace = (differs, at) => {  // runs of edges between pixels that differ become one line each
+  const trace = (differs, at) => {  // adjacent edges between pixels that differ become one line
     for (let line = 1; line < size; line++) {
       for (let from = 0; from < size; from++) {
         if (!differs(line, from)) continue;
@@ -86,11 +86,11 @@ function pixels(view, picture, run, k, opacity, colours) {
   return data;
 }
 
-// ---- the state: what the kernel sent, and what is chosen ---------------------------------------------------
+// ---- the state: data from the kernel, and the current choice -----------------------------------------------
 
 const decoded = (run) => ({ ...run, rgb: rgb(run.colour), iou: floats(run.iou), accuracy: floats(run.accuracy) });
 
-// An image is known by its row in the content. The traits of the kernel's model hold what is chosen.
+// An image is identified by its row in the content. The traits of the kernel's model have the current choice.
 class State {
   runs = [];  // one or two; `iou` is by image and level, `accuracy` the mean by level
   order = [];  // rows as they are sorted
@@ -168,7 +168,7 @@ class State {
 // ---- the pixels of the images, which the kernel sends when asked -------------------------------------------
 
 class Pictures {
-  received = new Map();  // row -> picture of the runs that are shown; null while it is on its way
+  received = new Map();  // row -> picture of the runs that are shown; null until it arrives
 
   constructor(state) { this.state = state; }
 
@@ -176,7 +176,7 @@ class Pictures {
 
   forget() { this.received.clear(); }
 
-  ask() {  // for this image now, for its neighbours in the order next
+  ask() {  // first this image, then its neighbours in the order
     const { row, order, model } = this.state, place = order.indexOf(row);
     for (const wanted of [row, order[place + 1], order[place - 1]]) {
       if (wanted === undefined || this.received.has(wanted)) continue;
@@ -185,9 +185,9 @@ class Pictures {
     }
   }
 
-  take(content, buffers) {  // an answer of the kernel; says whether it is the image that is shown
+  take(content, buffers) {  // an answer of the kernel; returns whether it is the image shown
     const { runs } = this.state;
-    if (String(content.runs) !== String(runs.map((run) => run.id))) return false;  // of runs chosen before
+    if (String(content.runs) !== String(runs.map((run) => run.id))) return false;  // of runs that were shown before
     const [image, label, ...probabilities] = buffers.map(bytes);
     const size = this.state.get("content").size;
     const grey = label.map((_, i) => (image[3 * i] + image[3 * i + 1] + image[3 * i + 2]) / 3);
@@ -197,7 +197,7 @@ class Pictures {
   }
 }
 
-// ---- zoom: the part that is seen, the same of all pictures -------------------------------------------------
+// ---- zoom: the section that is visible, the same in all pictures -------------------------------------------
 
 class Zoom {
   scale = 1;
@@ -206,7 +206,7 @@ class Zoom {
 
   constructor(changed) { this.changed = changed; }
 
-  magnify(factor, x = 0.5, y = 0.5) {  // about a point of what is seen; 0 shows all again
+  magnify(factor, x = 0.5, y = 0.5) {  // about a point of the visible section; 0 shows everything
     const scale = factor ? Math.min(16, Math.max(1, this.scale * factor)) : 1;
     const shift = 1 / this.scale - 1 / scale;
     this.move(this.x + x * shift, this.y + y * shift, scale);
@@ -309,8 +309,8 @@ class Controls {
 
 // ---- panels: one picture for each view and run -------------------------------------------------------------
 
-// Columns of { view, index of the run }: image and label, probability, mask, errors, a line for each run. Of a run
-// alone, each picture is a column.
+// Columns of { view, index of the run }: image and label, probability, mask, errors, a line for each run. With one
+// run, each picture is a column.
 function columns(state) {
   const runs = state.runs.length;
   const content = ["image", "label"].filter((view) => state.shows(view)).map((view) => ({ view, index: 0 }));
@@ -403,9 +403,9 @@ class Panels {
     }
   }
 
-  drawTile(tile, picture, k) {  // unless it is as it was
+  drawTile(tile, picture, k) {  // only if it has changed
     const { scale, x, y } = this.zoom, contours = this.state.shows("contours");
-    const stale = tile.picture !== picture || ["mask", "errors"].includes(tile.view);  // these move with the sliders
+    const stale = tile.picture !== picture || ["mask", "errors"].includes(tile.view);  // these depend on the sliders
     const seen = String([scale, x, y, contours]);
     if (!stale && tile.seen === seen) return;
     if (stale) this.fillSource(tile, picture, k);
@@ -414,7 +414,7 @@ class Panels {
     this.magnified(tile, picture, contours && tile.view !== "label");
   }
 
-  fillSource({ source, view, index }, picture, k) {  // a pixel for each of the image
+  fillSource({ source, view, index }, picture, k) {  // one pixel for each pixel of the image
     const colours = Object.values(this.state.get("content").errors).map(rgb);
     source.width = source.height = picture.size;
     source.getContext("2d").putImageData(
@@ -454,7 +454,7 @@ function table(state, results, k) {
     element("tbody", {}, ...state.runs.map((run, index) => tableLine(state, run, results && results[index], k))));
 }
 
-function tableLine(state, run, result, k) {  // no result as long as the pixels are on their way
+function tableLine(state, run, result, k) {  // no result until the pixels have arrived
   const ofImage = result
     ? [result.iou.toFixed(4), result.accuracy.toFixed(4),
       ...["tp", "fp", "fn", "tn"].map((name) => number(result[name]))]
@@ -480,14 +480,14 @@ function chart(xLabel, yLabel, yTicks, y) {
     text(W, H - 4, "end", xLabel), drawing("text", { x: 0, y: 10 }, yLabel));
 }
 
-// How many images of each run have which IoU; a bar selects its images.
+// The distribution of IoU over the images of each run; a bar selects its images.
 const BINS = 20;
 
 class Histogram {
   figure = element("figure");
   groups = [];  // by bin and run: the rows of its images
   filled = [];  // the bins that have any
-  bin = 0;  // the one that the Tab key reaches
+  bin = 0;  // the bin with the focus of the Tab key
 
   constructor(state) { this.state = state; }
 
@@ -500,7 +500,7 @@ class Histogram {
     svg.setAttribute("aria-label", "Histogram of the IoU of each image; each bar selects an image");
     svg.append(...this.filled.map((bin) => this.bar(bin, y)), ...this.state.runs.map((run) => this.mark(run, k)));
     this.figure.replaceChildren(svg, element("figcaption", {},
-      "All test images at this threshold; the triangle is this image. Click a bar to see its images."));
+      "All test images at this threshold; the triangle marks this image. Click a bar to see its images."));
     if (focused) this.focus({ preventScroll: true });
   }
 
@@ -532,7 +532,7 @@ class Histogram {
     return bar;
   }
 
-  mark(run, k) {  // a triangle above the shown image's IoU
+  mark(run, k) {  // a triangle above the IoU of the image shown
     const x = chartX(this.state.score(run, this.state.row, k));
     return drawing("path", { d: `M${x - 5},${TOP - 8}h10l-5,8z`, fill: run.colour, "aria-hidden": "true" });
   }
@@ -580,7 +580,7 @@ function curveChart(state, k) {
 const line = (value, y) => Array.from({ length: 255 }, (_, k) =>
   `${k ? "L" : "M"}${chartX(k / 255).toFixed(1)},${y(value(k)).toFixed(1)}`).join("");
 
-function means(state, run) {  // kept with the run
+function means(state, run) {  // computed once per run
   return run.means ??= Float32Array.from({ length: 256 }, (_, k) => state.mean(run, k));
 }
 
@@ -639,12 +639,12 @@ function layoutBody({ state, zoom, controls, status, panels, numbers, histogram,
 
 // ---- keys --------------------------------------------------------------------------------------------------
 
-// What a key does where `target` has the focus; undefined if the inspector leaves it to the browser.
+// The action of a key if `target` has the focus; undefined if the browser handles the key.
 function keyAction(key, target, state, zoom) {
-  if (target.closest(".bin") && key.startsWith("Arrow")) return undefined;  // the histogram's own
+  if (target.closest(".bin") && key.startsWith("Arrow")) return undefined;  // for the histogram
   const arrow = { ArrowLeft: -1, ArrowRight: 1 }[key];
   if (arrow && !target.matches("select, input[type=range]")) return () => state.step(arrow);
-  if (target.matches("select")) return undefined;  // letters choose there
+  if (target.matches("select")) return undefined;  // letters select an option there
   const view = Object.keys(VIEWS).find((name) => VIEWS[name] === key);
   if (view) return () => state.toggle(view);
   return { w: () => state.jump("worst"), b: () => state.jump("best"),
@@ -663,7 +663,7 @@ function followKeys(root, state, zoom) {
   });
 }
 
-// ---- the widget: its parts, and what changes what ----------------------------------------------------------
+// ---- the widget: its elements, and the reactions to changes ------------------------------------------------
 
 class Inspector {
   message = element("p", { className: "message", role: "alert" });
@@ -682,7 +682,7 @@ class Inspector {
     this.body = layoutBody(this);
     this.root = layout(this);
     followKeys(this.root, this.state, this.zoom);
-    this.controls.threshold.input.addEventListener("change", () => this.sort());  // once it is let go
+    this.controls.threshold.input.addEventListener("change", () => this.sort());  // when the slider is released
   }
 
   follow(model) {
@@ -705,7 +705,7 @@ class Inspector {
     this.message.hidden = !this.state.get("message");
   }
 
-  load() {  // another content: other runs, or other images
+  load() {  // new content: other runs or images
     this.pictures.forget();
     this.state.readContent();
     this.controls.offerOrders();
@@ -732,7 +732,7 @@ class Inspector {
     this.update();
   }
 
-  update() {  // once a frame, however much has changed
+  update() {  // at most once per frame
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame(() => this.paint());
   }

@@ -1,7 +1,7 @@
-"""Widgets to look at a study in a notebook: `Inspector`, `front_page`.
+"""The inspector: a widget to look at the test images of a study in a notebook.
 
-The inspector's pictures, numbers and charts are computed in the browser (`inspector.js`), which holds the
-probabilities: a moved slider asks nothing of the kernel. The kernel reads studies and sends images as they are wanted.
+The browser (`inspector.js`) has the probabilities and computes pictures, numbers and charts, so that sliders need no
+answer from the kernel. The kernel reads studies and sends images on request.
 """
 
 from pathlib import Path
@@ -27,19 +27,19 @@ HERE = Path(__file__).parent
 class Inspector(anywidget.AnyWidget):
     """Any test image of a study, one or two runs side by side, at any threshold.
 
-    Every trait can be read and set from Python, and moves with what is clicked:
+    Every trait can be read and set from Python, and follows what is clicked:
 
     study: folder of the study.  first, second: run ids; `second` may be "" (one run alone).
-    image: id of the image shown.  threshold: a pixel is positive where P is above it, in [0, 1].
+    image: id of the image shown.  threshold: a pixel is positive if P is above it, in [0, 1].
     opacity: of masks and errors over the image, in [0, 1].
     order: how images are sorted: name, first, second (IoU of that run, worst first) or difference (first - second).
     views: those of `VIEWS` that are shown.
-    message: what is wrong, one sentence, "" if nothing is.
+    message: the error, one sentence; "" if there is none.
 
     Args:
         study: a study's folder, absolute or from the project's folder; by default the one that `make study` wrote,
             else the published one.
-        first, second: run ids to begin with; by default a pair of IoU loss and BCE loss.
+        first, second: run ids shown first; by default a pair of IoU loss and BCE loss.
     """
 
     _esm = HERE / "inspector.js"
@@ -67,18 +67,18 @@ class Inspector(anywidget.AnyWidget):
         self._showing = False
         self.on_msg(self._answer)
         self.observe(lambda change: self.show(change.new), "study")
-        # Another first run brings its partner along; a run alone stays alone.
+        # Another first run is shown with its partner, unless one run is shown alone.
         self.observe(lambda change: self.show(self.study, change.new, self.second and None), "first")
         self.observe(lambda change: self.show(self.study, self.first, change.new), "second")
         self.show(study or outputs.default_study(), first, second)
 
     def show(self, study: str | Path, first: str = "", second: str | None = None) -> None:
-        """Shows a study's runs `first` and `second`, by default a pair; what cannot be read becomes the message.
+        """Shows a study's runs `first` and `second`, by default a pair; an error becomes the message.
 
         Args:
             study: its folder, absolute, from `outputs/` or from the project's folder.
             first: a run id; "" is the first pair's run with IoU loss.
-            second: a run id, "" for none; None, or one tested on other images: the run with the other loss.
+            second: a run id, or "" for none; None, or a run tested on other images, is the run with the other loss.
         """
         if self._showing:  # the traits set below call this again
             return
@@ -127,7 +127,7 @@ class Inspector(anywidget.AnyWidget):
         return proposal.value
 
     def show_largest_disagreement(self) -> None:
-        """Goes to the pair of runs and the image on which the IoU of both losses differs most. Raises InputError."""
+        """Shows the pair of runs and the image with the largest difference in IoU of the losses. Raises InputError."""
         if self._study is None:
             raise InputError(self.message)
         first, second, image = predictions.largest_disagreement(self._study)
@@ -150,11 +150,11 @@ class Inspector(anywidget.AnyWidget):
 
 
 def _folder(study):
-    """The folder that a name means: absolute, from the project's folder, or else from `outputs/`."""
+    """The folder of a name: absolute, relative to the project's folder, or else relative to `outputs/`."""
     try:
         path = PROJECT / Path(study).expanduser()
     except RuntimeError as error:
-        raise InputError(f"{study}: is in no home folder; give the folder of a study") from error
+        raise InputError(f"{study}: is in the home folder of an unknown user; give the folder of a study") from error
     return path if path.is_dir() or not (outputs.OUTPUTS / study).is_dir() else outputs.OUTPUTS / study
 
 
@@ -163,7 +163,7 @@ def _name(folder):
 
 
 def _sent(evaluation):
-    """What the browser needs of a run: float32 IoU of every image at every threshold, mean accuracy, names."""
+    """The data of a run for the browser: float32 IoU of every image at every threshold, mean accuracy, names."""
     iou, accuracy = evaluation.curves
     run = evaluation.run
     return {

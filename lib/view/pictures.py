@@ -1,9 +1,9 @@
-"""Pictures of the study: samples and predicted masks, one function each: arrays in, a matplotlib Figure out.
+"""Pictures of samples and predicted masks, one function each: arrays in, a matplotlib Figure out.
 
 As in `plots`, figures are made without pyplot and need `%matplotlib inline`. Arrays: images (n, s, s, 3) uint8 RGB;
 labels (n, s, s) uint8, 0 background, 2 hair, others face; masks (n, s, s), bool or 0/1; probabilities (n, s, s), uint8
-255 P or float P in [0, 1]. `InputError` is raised where arrays that belong together are empty or differ in length or
-picture size, and for probabilities out of range.
+255 P or float P in [0, 1]. `InputError` is raised if the arrays of a figure are empty or differ in length or image
+size, and for probabilities out of range.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
 
     Args:
         labels: the true masks.
-        titles: a line for each row, for example "best: IoU 0.97".
+        titles: a text for each row, for example "best: IoU 0.97".
     """
     check_together(images=images, labels=labels, probabilities=probabilities, titles=titles)
     probabilities = _as_float(probabilities)
@@ -83,12 +83,12 @@ def example_outputs(
     iou_scores: Mapping[str, float],
     bce_scores: Mapping[str, float],
 ) -> Figure:
-    """The paper's Figures 5 and 6: an image and its label, each loss's mask (P > 0.5) and, below, its P.
+    """The paper's Figures 5 and 6: an image and its label, the mask of each loss (P > 0.5) and its P below.
 
     Args:
         image, label: (s, s, 3) and (s, s), a true mask.
         iou_probability, bce_probability: (s, s) probabilities after IoU loss and after BCE loss.
-        iou_scores, bce_scores: this image's `iou` (at 0.5, of the mask) and `iou_soft` (IoU', of the map).
+        iou_scores, bce_scores: this image's `iou` (at 0.5, of the mask) and `iou_soft` (IoU′, of the map).
     """
     fig, axes = _picture_grid(2, 3)
     axes[0, 0].imshow(image)
@@ -110,7 +110,7 @@ def example_outputs(
 
 
 def _as_float(probabilities: np.ndarray) -> np.ndarray:
-    """uint8 255 P or float P -> float P; P > 0.5 in both exactly where the uint8 value is above 127."""
+    """uint8 255 P or float P -> float P; in both P > 0.5 exactly if the uint8 value is above 127."""
     if probabilities.dtype == np.uint8:
         return probabilities / 255
     if not (np.all(probabilities >= 0) and np.all(probabilities <= 1)):
@@ -133,7 +133,7 @@ def _show_gray(ax: Axes, values: np.ndarray) -> AxesImage:
 
 
 def error_map(image: np.ndarray, label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(s, s, 3) float in [0, 1]: the image in grey, coloured where the label or prediction is positive."""
+    """(s, s, 3) float in [0, 1]: the image in grey, in colour where the label or prediction is positive."""
     drawn = np.repeat(image.mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
     label = np.asarray(label, bool)
     for colour, where in zip(ERRORS.values(), (label & predicted, ~label & predicted, label & ~predicted)):

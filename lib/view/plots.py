@@ -1,11 +1,11 @@
 """Figures of the study, one function each: arrays and plain values in, a matplotlib Figure out.
 
-The figures are made without pyplot, so none stays open. A notebook shows a figure that ends a cell, and
-`display(fig)`, only after `%matplotlib inline` in its first code cell; without it only the figure's name is
-shown. `fig.savefig("figure.svg")` writes vectors. The colours are those of Okabe and Ito, which colour-blind
-readers tell apart: the IoU loss is blue and the BCE loss orange in every figure.
+The figures are made without pyplot, so none stays open. A notebook shows figures only if its first code cell has
+`%matplotlib inline`; without it only the name of a figure is shown. `fig.savefig("figure.svg")` writes vector graphics.
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish: in every figure IoU loss is blue and
+BCE loss is orange.
 
-`InputError` is raised where arrays that belong together are empty or differ in length.
+`InputError` is raised if the arrays of a figure are empty or differ in length.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ TRAINING, VALIDATION, GREY, OUTSIDE = "#767676", "#009E73", "#767676", "#CC79A7"
 
 @rc_context(STYLE)
 def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int) -> Figure:
-    """Loss and IoU at 0.5 over the epochs, training (where the history has it) and validation.
+    """Loss and IoU at 0.5 over the epochs, of training (if the history has it) and validation.
 
     Args:
         history: column -> (epochs,), with `epoch` (from 1), `loss`, `val_loss` and `val_iou`; NaN is a gap.
@@ -71,7 +71,7 @@ def learning_curves(history: Mapping[str, ArrayLike], best_epoch: int) -> Figure
 
 @rc_context(STYLE)
 def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figure:
-    """Validation IoU at 0.5 over the epochs after IoU loss and after BCE loss, in one chart; the best epochs are marked.
+    """Validation IoU at 0.5 over the epochs for IoU loss and BCE loss, in one chart with the best epochs marked.
 
     Args:
         runs: loss -> (history, best epoch), as in `learning_curves`.
@@ -93,7 +93,7 @@ def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figu
             facecolor="none",
             edgecolor=colour,
             zorder=3,
-        )  # one ring shows around the other
+        )  # so that one ring is visible around the other
     ax.set(xlabel="epoch", ylabel=f"validation: {names.SCORES['iou']}", xlim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y")
@@ -105,12 +105,12 @@ def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figu
 def paired_scores(
     cells: Sequence[Cell], values: np.ndarray, metric_label: str, paper_values: np.ndarray | None = None
 ) -> Figure:
-    """A row for each cell: its score after IoU loss and after BCE loss, joined by a line.
+    """A row for each cell: its scores after IoU loss and after BCE loss, joined by a line.
 
     Args:
         values: (cells, 2) for IoU loss and BCE loss.
         metric_label: the x axis, with its unit, for example "IoU at 0.5".
-        paper_values: (cells, 2), the paper's, drawn as hollow markers just below.
+        paper_values: (cells, 2), those of the paper, drawn below as hollow markers.
     """
     given = {"values": values} if paper_values is None else {"values": values, "paper_values": paper_values}
     check_together(cells=cells, **given)
@@ -143,10 +143,10 @@ def paired_scores(
 def difference_intervals(
     rows: Sequence[tuple[str, float, float, float]], xlabel: str = "mean difference, IoU loss − BCE loss"
 ) -> Figure:
-    """Forest plot of mean differences with their intervals, beside a line at zero.
+    """Forest plot of mean differences with their intervals and a line at zero.
 
     Args:
-        rows: (label, mean difference, lower end, upper end) from the top; NaN ends leave the mean alone.
+        rows: (label, mean difference, lower end, upper end) from the top; with NaN ends only the mean is drawn.
         xlabel: the x axis; all rows have its unit.
     """
     check_together(rows=rows)
@@ -165,12 +165,12 @@ def difference_intervals(
 def iou_accuracy_bounds(
     points: Sequence[tuple[float, float, str, str]], prevalence: float, title: str, rounding: float = 0.0
 ) -> Figure:
-    """IoU against accuracy, with the band that thresholded predictions cannot leave (`paper.iou_bounds`).
+    """IoU against accuracy, with the band in which thresholded predictions must be (`paper.iou_bounds`).
 
     Args:
-        points: (accuracy, IoU, label, loss) with loss iou or bce; those outside the band get a ring.
+        points: (accuracy, IoU, label, loss) with loss iou or bce; points outside the band have a ring.
         prevalence: share of positive pixels, in (0, 1].
-        rounding: half of the last digit of reported scores, which may be that much off; 0 for exact ones.
+        rounding: largest rounding error of the scores, half of their last digit; 0 for exact scores.
     """
     check_together(points=points)
     accuracies = [accuracy for accuracy, *_ in points]
@@ -183,7 +183,7 @@ def iou_accuracy_bounds(
     for loss, colour in COLOURS.items():
         xy = np.array([point[:2] for point in points if point[3] == loss]).reshape(-1, 2)
         ax.scatter(*xy.T, s=28, color=colour, label=NAMES[loss], zorder=3)
-    per_share = 250 / np.ptp(ax.get_ylim())  # points of the axis, roughly
+    per_share = 250 / np.ptp(ax.get_ylim())  # points per unit of the axis, roughly
     ax.set_ylim(ax.get_ylim())
     for loss, side, align in (("iou", -16, "right"), ("bce", 16, "left")):
         named = [point for point in points if point[3] == loss]
@@ -222,9 +222,9 @@ def iou_accuracy_bounds(
 
 @rc_context(STYLE)
 def paired_per_image(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
-    """Each test image's IoU after IoU loss against that after BCE loss, with the diagonal.
+    """The IoU of each test image after IoU loss against that after BCE loss, with the diagonal.
 
-    Both are (images,) in [0, 1], in the same order. The legend counts the images that each loss wins.
+    Both are (images,) in [0, 1], in the same order. The legend counts the images on which each loss is better.
     """
     check_together(iou_scores=iou_scores, bce_scores=bce_scores)
     iou_scores, bce_scores = np.asarray(iou_scores, "float64"), np.asarray(bce_scores, "float64")
@@ -256,9 +256,9 @@ def paired_per_image(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
 
 @rc_context(STYLE)
 def distributions(iou_scores: ArrayLike, bce_scores: ArrayLike) -> Figure:
-    """How each test image's IoU is distributed after either loss, and its paired difference with the mean.
+    """Distribution of the IoU of test images after each loss, and of its paired differences with their mean.
 
-    Both are (images,) in [0, 1], in the same order. The interval is Student's t over the images, which are taken as
+    Both are (images,) in [0, 1], in the same order. The interval is Student's t over the images, assuming that they are
     independent.
     """
     check_together(iou_scores=iou_scores, bce_scores=bce_scores)
@@ -291,8 +291,8 @@ def reliability(runs: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]) -> F
     """Reliability diagram (Guo et al., 2017): in each bin of predicted P, the share of pixels that are positive.
 
     Args:
-        runs: loss -> (mean P, share of positive pixels, number of pixels), each (bins,), as
-            `calibration.reliability` gives them. A calibrated network lies on the diagonal.
+        runs: loss -> (mean P, share of positive pixels, number of pixels), each (bins,), from
+            `beyond.scores.reliability`. The curve of a calibrated network is the diagonal.
     """
     check_together(runs=runs)
     fig = Figure(figsize=(4.2, 4.6), layout="constrained")
@@ -313,10 +313,10 @@ def reliability(runs: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]) -> F
 
 @rc_context(STYLE)
 def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mapping[str, ArrayLike]) -> Figure:
-    """The answer in one row: IoU loss minus BCE loss of every cell, with mean and 95 % interval.
+    """The result in one figure: IoU loss minus BCE loss of every cell, with mean and 95 % interval.
 
     Args:
-        study_differences: metric (iou, iou_soft, accuracy: a panel each) -> (cells,) differences.
+        study_differences: metric (iou, iou_soft, accuracy; one panel each) -> (cells,) differences.
         paper_differences: the same for the metrics that the paper reports.
     """
     check_together(study_differences=study_differences)
@@ -356,7 +356,7 @@ def summary(study_differences: Mapping[str, ArrayLike], paper_differences: Mappi
 
 
 def check_together(**arrays: Sequence | Mapping) -> None:
-    """Raises InputError unless: same length everywhere, not 0, and the same picture size where there are pictures."""
+    """Raises InputError if lengths differ or are 0, or if images differ in size."""
     (first, reference), *others = arrays.items()
     if len(reference) == 0:
         raise InputError(f"{first} is empty: give at least one")
@@ -386,5 +386,5 @@ def _apart(values: Sequence[float], gap: float) -> np.ndarray:
 
 
 def _winner(differences: ArrayLike) -> list[str]:
-    """The colour of the loss that each difference (IoU loss minus BCE loss) speaks for; grey for zero."""
+    """The colour of the loss that is better by each difference (IoU loss minus BCE loss); grey for zero."""
     return [COLOURS["iou"] if d > 0 else COLOURS["bce"] if d < 0 else GREY for d in differences]

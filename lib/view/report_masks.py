@@ -1,6 +1,6 @@
-"""The masks of a report: for each pair of runs the worst, median, best and most disputed test image, as HTML.
+"""The masks in a report, as HTML: four test images for each pair of runs, chosen by their IoU (see `choose`).
 
-Neither a kernel nor a script is needed: pictures and text are in the page, and a browser opens and closes the pairs.
+The page needs no kernel and no script: it has all pictures and texts, and the browser opens and closes the pairs.
 """
 
 import io
@@ -33,7 +33,7 @@ STYLE = """<style>
 
 
 def html(study: Study) -> str:
-    """A section with the masks of every finished pair of runs; where they cannot be shown, a sentence says why."""
+    """A section with the masks of every finished pair of runs, or a sentence why they cannot be shown."""
     pairs = paired.pairs(study)
     key = "".join(f'<span class="swatch" style="background:{colour}"></span>{name}' for name, colour in ERRORS.items())
     if not pairs:
@@ -47,7 +47,7 @@ def html(study: Study) -> str:
 
 
 def choose(iou: np.ndarray, bce: np.ndarray) -> dict[str, int]:
-    """Which images to show, by the IoU of each image after either loss, (images,): name -> index."""
+    """The images to show, by the IoU of each image after each loss, (images,): name -> index."""
     ranked = np.argsort(bce, kind="stable")
     return {
         "worst": int(ranked[0]),

@@ -38,7 +38,7 @@ PAGE, SECTION = PROJECT / "TROUBLESHOOTING.md", "## Bad input, and what it is to
 INTRODUCTION = """Bad input is refused before anything runs or is written, in one sentence: command lines print it and
 exit with status 2, notebooks show it in place of a traceback. This table is made by provoking each one
 (`python tests/faults/test_bad_input.py`), so the sentences are the ones you see; `<folder>` and `<project>` stand
-for yours. What stands in brackets is what Python or another library says; it differs between versions."""
+for yours. The text in brackets is that of Python or another library; it differs between versions."""
 
 
 WRITTEN_WITH = (3, 11)  # Python's version; what its own modules say, in brackets, differs in others
@@ -275,7 +275,7 @@ CASES = [Case(area, did, provoke) for area, rows in {
     },
     "Studies and records": {
         "a study folder without a run": lambda folder: outputs.read_study(folder),
-        "a record that is no JSON": lambda folder: read_run(write_run(folder, b"{")),
+        "a record that is not JSON": lambda folder: read_run(write_run(folder, b"{")),
         "a record of 100,000 nested lists": lambda folder: read_run(write_run(folder, b"[" * 100_000)),
         "a record without its key": record((("key",), ...)),
         "a score of 1.5": record((("scores", "iou"), 1.5)),

@@ -1,1 +1,1 @@
-"""Drawn faces: a canvas, a person, what surrounds it."""
+"""Draws synthetic faces: a canvas, a person, and the surroundings."""
