@@ -99,7 +99,7 @@ def test_conditions_have_their_share_and_collapsed_runs(study):
 
 def test_scores_tell_the_loss_from_the_metric(study):
     rows = {row[1]: row for row in conditions.metric_table({"mine": study}).rows}
-    assert rows["IoU at 0.5"][4] == pytest.approx(0.05, abs=1e-3) and rows["IoU'"][4] == pytest.approx(0.24, abs=1e-3)
+    assert rows["IoU at 0.5"][4] == pytest.approx(0.05, abs=1e-3) and rows["IoU′ (no threshold)"][4] == pytest.approx(0.24, abs=1e-3)
     assert conditions.mixed_model([study]).effect.difference == pytest.approx(0.05, abs=1e-3)
 
 

@@ -75,7 +75,7 @@ def test_paper_table_puts_this_study_beside_the_paper(study):
     assert [row["name"] for row in rows] == ["big, hair", "small, hair", "big, no hair", "small, no hair"]
     assert (rows[1]["IoU L_IoU"], rows[1]["IoU L_BCE"]) == (0.61, 0.59)
     assert (rows[1]["paper: IoU L_IoU"], rows[1]["paper: epochs L_BCE"]) == (0.887, 98)
-    assert (rows[2]["epochs L_IoU"], rows[2]["epochs L_BCE"], rows[2]["IoU' L_BCE"]) == (5, 6, 0.25)
+    assert (rows[2]["epochs L_IoU"], rows[2]["epochs L_BCE"], rows[2]["IoU′ L_BCE"]) == (5, 6, 0.25)
     assert rows[3]["IoU L_BCE"] is None and "–" in str(table)
     assert "Data: LFW: made-up faces." in table.note
     assert all(len(row) == len(table.columns) for row in table.rows)
@@ -91,7 +91,7 @@ def test_paper_table_of_what_was_not_run_shows_dashes(study):
 def test_statistics_of_study_and_paper(study):
     table = tables.statistics_table(study)
     rows = {(row[0], row[1]): dict(zip(table.columns, row)) for row in table.rows}
-    assert list(rows) == [("this study", name) for name in ("accuracy", "IoU", "IoU'", "epochs")] + [
+    assert list(rows) == [("this study", name) for name in ("accuracy", "IoU", "IoU′", "epochs")] + [
         ("paper", name) for name in ("accuracy", "IoU", "epochs")]
     here = rows["this study", "IoU"]
     assert (here["n"], here["better: L_IoU"]) == (3, 3)
