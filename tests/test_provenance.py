@@ -34,7 +34,7 @@ def changed(one, two):
 def test_the_key_changes_with_any_parameter(tiny):
     others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "hair": True,
               "encoder_weights": "demo", "monitor": "val_loss", "cache_features": False, "part": "hair",
-              "split": "random", "batch_norm": "frozen", "loss_reduction": "mean", "tag": "again"}
+              "split": "random", "batch_norm": "frozen", "score_start": "glorot", "loss_reduction": "mean", "tag": "again"}
     for name, value in asdict(tiny).items():
         if name != "data":
             other = others[name] if name in others else 2 * value + 1

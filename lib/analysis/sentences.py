@@ -116,7 +116,7 @@ def provenance(study: Study) -> str:
         reverse=True,
     )
     caution = (
-        f" The data used here for {' and '.join(others)} are not the paper's, so its scores cannot be compared there."
+        f" The data for {' and '.join(others)} are not the paper's: do not compare the scores with those of the paper."
         if others
         else ""
     )

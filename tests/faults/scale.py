@@ -33,7 +33,8 @@ def memory(pid: int) -> float:
 def scale(stub: Stub, runs: int, workers: int) -> dict:
     """Executes the study; (runs done, seconds, driver's MiB) at each quarter, and the end."""
     profile = stub.folder / "params" / "profiles" / "scale.yaml"
-    profile.write_text(json.dumps({"data": "synthetic", "grid": {"loss": ["iou", "bce"], "seed": list(range(runs // 2))}}))
+    profile.write_text(json.dumps({"data": "synthetic", "encoder_weights": "none", "grid": {
+        "loss": ["iou", "bce"], "seed": list(range(runs // 2))}}))
     start = time.monotonic()
     driver = stub.start("--profile", "scale", "--workers", workers, only="*", STUB_SECONDS="0")
     printed = []

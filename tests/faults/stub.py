@@ -57,6 +57,8 @@ class Stub:
         ignored = shutil.ignore_patterns("__pycache__", "*.h5")
         for name in ("lib", "params"):
             shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
+        with open(folder / "params" / "profiles" / "demo.yaml", "a") as profile:
+            profile.write("encoder_weights: none\n")  # a key that counts a weights file takes Keras' seconds to import
         (folder / "notebooks").mkdir()
         self.faults.mkdir()
         kernels = folder / "lib" / "study" / "kernels.py"

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lib import PROJECT, outputs
+from lib import PROJECT, outputs, record
 from lib.study import check, commands
 
 DEMO = PROJECT / "outputs" / "published" / "demo"
@@ -23,10 +23,17 @@ def test_a_study_published_without_maps_is_one_sentence(capsys):
     assert "no stored maps" in capsys.readouterr().err
 
 
+def unpack(run_id, study):
+    """One run of the published study in a folder of its own, as runs are written."""
+    run = outputs.read_study(DEMO)[run_id]
+    (study / run_id).mkdir()
+    record.write(study / run_id, run.record, run.history, run.per_image, run.probabilities()[0])
+
+
 @pytest.fixture
 def copied(tmp_path):
     """One run of the published study with its pictures."""
-    shutil.copytree(DEMO / RUN, tmp_path / RUN)
+    unpack(RUN, tmp_path)
     shutil.copytree(DEMO / "pictures", tmp_path / "pictures")
     return tmp_path
 
@@ -35,12 +42,12 @@ def copied(tmp_path):
                                           ("iou_tuned", 1e-4), ("boundary_iou", 1e-4), ("calibration_error", 1e-4)])
 def test_a_score_that_is_not_that_of_its_maps_is_named(copied, capsys, name, change):
     path = copied / RUN / "record.json"
-    record = json.loads(path.read_text())
-    record["scores"][name] += change
-    path.write_text(json.dumps(record))
+    changed = json.loads(path.read_text())
+    changed["scores"][name] += change
+    path.write_text(json.dumps(changed))
     assert commands.main(["check", "--out", str(copied)]) == 1
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{RUN}: {name} is {record['scores'][name]:.6f} in the record and ")
+    assert printed.startswith(f"{RUN}: {name} is {changed['scores'][name]:.6f} in the record and ")
     assert "7 scores of 1 runs recomputed from their maps: 1 disagree" in printed
 
 
@@ -75,7 +82,7 @@ def halve(arrays, path):
 @pytest.mark.parametrize("damage", [cut, reverse_ids, halve])
 def test_maps_that_do_not_fit_are_one_line_and_the_other_runs_are_checked(copied, capsys, damage):
     other = RUN.replace("bce", "iou")
-    shutil.copytree(DEMO / other, copied / other)
+    unpack(other, copied)
     path = copied / other / "probabilities.npz"
     damage(dict(np.load(path)), path)
     assert commands.main(["check", "--out", str(copied)]) == 1

@@ -3,7 +3,7 @@
 import pytest
 from tiny_runs import RUN, tiny
 
-from lib import InputError
+from lib import InputError, packs
 from lib.record import read_run
 from lib.study import rerun
 
@@ -37,3 +37,16 @@ def test_a_rerun_is_a_driver_too(recorded, tmp_path):
     folder, configs = recorded
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):
         rerun.rerun(folder / configs[1].run_id, tmp_path)
+
+
+def test_of_a_packed_study_a_run_is_named(recorded, tmp_path):
+    folder, configs = recorded
+    (tmp_path / "packed").mkdir()
+    packs.write(tmp_path / "packed", [read_run(folder / config.run_id) for config in configs])
+    with pytest.raises(InputError, match="is a study; name one of its runs too"):
+        rerun.rerun(tmp_path / "packed", tmp_path / "out")
+    with pytest.raises(InputError, match="has no finished run 'another'"):
+        rerun.rerun(tmp_path / "packed", tmp_path / "out", run_id="another")
+    (tmp_path / "out" / configs[0].run_id).mkdir(parents=True)
+    with pytest.raises(InputError, match="exists and is kept"):  # found, so the run is the one that was named
+        rerun.rerun(tmp_path / "packed", tmp_path / "out", run_id=configs[0].run_id)
