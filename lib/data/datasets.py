@@ -241,7 +241,12 @@ def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: 
     from lib.data import synthetic
 
     folder = cache_root(cache) / f"synthetic-{content[:16]}"
-    make = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}[name]
+    makers = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}
+    if name not in makers:
+        raise InputError(
+            f"parameter data: there are no synthetic faces of {facts(name).title}; give the folder of its files with --data"
+        )
+    make = makers[name]
 
     def drawn() -> Path | None:
         with suppress(InputError):  # files of the folder are missing: all are drawn again

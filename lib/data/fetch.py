@@ -78,6 +78,8 @@ def fetch(name: str, root: str | Path | None = None, urls: list[str] | None = No
             raise InputError(f"address {url[:300]!r} fits no archive: it must end in / or in {' or '.join(names)}")
         if not (url.isascii() and url.isprintable() and len(url) <= 300):
             raise InputError(f"address {url[:300]!a} is not valid: give at most 300 printable ASCII characters")
+    if name not in REMOTES:
+        raise InputError(f"{facts(name).title} has no download; put its files below {root} yourself")
     return [_fetch_one(remote, root, name, urls) for remote in REMOTES[name]]
 
 

@@ -133,7 +133,7 @@ def dataset(name: str, root: str | None) -> Finding:
     except InputError as error:
         return Finding(title, "not here; the profile demo needs none", str(error))
     details, wrong = [], []
-    checksums = {remote.file: remote.checksum for remote in fetch.REMOTES[name]}
+    checksums = {remote.file: remote.checksum for remote in fetch.REMOTES.get(name, ())}
     for container in found:
         checksum = checksums.get(container.path.name) if container.path.is_file() else None
         matches = checksum and fetch.matches(container.path, checksum)

@@ -318,13 +318,11 @@ def receive(
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in ([], ["-h"], ["--help"]):
+        print("usage: python -m lib.study.workers params/clusters/slurm.yaml", file=sys.stderr)
+        sys.exit(0 if sys.argv[1:] else 2)
     try:
         print(job_script(Path(sys.argv[1])))
-    except (IndexError, InputError) as problem:
-        print(
-            f"error: {problem}"
-            if isinstance(problem, InputError)
-            else "usage: python -m lib.study.workers params/clusters/slurm.yaml",
-            file=sys.stderr,
-        )
+    except InputError as problem:
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
