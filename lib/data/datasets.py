@@ -244,7 +244,7 @@ def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: 
     makers = {"lfw": synthetic.write_lfw, "helen": synthetic.write_helen}
     if name not in makers:
         raise InputError(
-            f"parameter data: there are no synthetic faces of {facts(name).title}; give the folder of its files with --data"
+            f"parameter data: no synthetic faces of {facts(name).title} exist; give the folder of its files with --data"
         )
     make = makers[name]
 
