@@ -91,7 +91,7 @@ def room(module):
 
 
 def imported(path, modules):
-    """The modules of lib that one imports anywhere, also in its functions: of `from lib.x import y`, lib.x.y if it is one."""
+    """The modules of lib that one imports, also in functions: of `from lib.x import y` lib.x.y, if it is a module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -122,7 +122,7 @@ def test_the_rooms_are_all_there_and_their_table_goes_one_way():
 
 @pytest.mark.parametrize("module", IMPORTS)
 def test_imports_go_one_way(module):
-    """No room knows one below it in the table; so data, losses, models and metrics know nothing of studies and pictures."""
+    """No room knows one below it in the table: data, losses, models and metrics know nothing of studies."""
     own = room(module)
     upward = {name for name in IMPORTS[module] if room(name) not in (own, *ROOMS[own].split())}
     assert not upward

@@ -1,4 +1,4 @@
-"""lib/study/execute.py: GPUs are shared out, and machines on which nothing could run are told; `test_run.py` executes."""
+"""lib/study/execute.py: GPUs are shared out, unfit machines are told; `test_run.py` executes."""
 
 import pytest
 from tiny_runs import cli

@@ -1,4 +1,4 @@
-"""lib/study/run.py: a study executed once with real kernels on tiny nets, and what is refused before anything starts."""
+"""lib/study/run.py: a study executed once by real kernels on tiny nets; what is refused before."""
 
 import json
 from dataclasses import replace

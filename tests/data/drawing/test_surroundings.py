@@ -1,4 +1,4 @@
-"""lib/data/drawing/surroundings.py: what surrounds a face is background, and pictures are taken of it as by a camera."""
+"""lib/data/drawing/surroundings.py: what surrounds a face is background, taken as by a camera."""
 
 import numpy as np
 import pytest
