@@ -23,8 +23,17 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     """The smallest configuration that trains: 20 synthetic faces of 32 px, split into 16, 2 and 2."""
-    return resolve({"synthetic_images": 20, "image_size": 32, "encoder_weights": "none",
-                    "encoder_width": 0.125, "fc_units": 8, "epochs": 2, "batch_size": 4})
+    return resolve(
+        {
+            "synthetic_images": 20,
+            "image_size": 32,
+            "encoder_weights": "none",
+            "encoder_width": 0.125,
+            "fc_units": 8,
+            "epochs": 2,
+            "batch_size": 4,
+        }
+    )
 
 
 @pytest.fixture(scope="session")

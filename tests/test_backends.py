@@ -9,8 +9,11 @@ from pathlib import Path
 import keras
 import pytest
 
-OTHERS = [backend for backend in ("tensorflow", "jax", "torch")
-          if importlib.util.find_spec(backend) and backend != keras.backend.backend()]
+OTHERS = [
+    backend
+    for backend in ("tensorflow", "jax", "torch")
+    if importlib.util.find_spec(backend) and backend != keras.backend.backend()
+]
 TESTS = ("test_losses.py", "test_models.py", "test_training.py", "beyond/test_surrogates.py", "beyond/test_networks.py")
 CHOSEN = "by_hand or equations or any_logit or upsampling or recomputed or oracle or unpooling or other_networks or same_seed"
 
@@ -18,9 +21,17 @@ CHOSEN = "by_hand or equations or any_logit or upsampling or recomputed or oracl
 @pytest.mark.parametrize("backend", OTHERS)
 def test_losses_upsampling_and_training_on_another_backend(backend):
     """Hand-computed losses, gradients, the up-sampling layer, and one tiny run with its scores."""
-    environment = {**os.environ, "KERAS_BACKEND": backend,
-                   "XLA_FLAGS": "--xla_backend_optimization_level=0"}  # halves the time that JAX compiles
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-k", CHOSEN, *TESTS], env=environment,
-                          cwd=Path(__file__).parent, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }  # halves the time that JAX compiles
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-k", CHOSEN, *TESTS],
+        env=environment,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert " passed" in done.stdout and "skipped" not in done.stdout

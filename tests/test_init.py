@@ -9,12 +9,15 @@ def test_bad_input_is_shown_without_a_traceback():
     assert InputError("epochs: give 1 or more")._render_traceback_() == ["InputError: epochs: give 1 or more"]
 
 
-@pytest.mark.parametrize("text, told", [
-    ("two\n  lines\t", "two lines"),
-    ("", "ValueError"),
-    ("x" * 300, "x" * 200),
-    ("a\x1b[2Jb\udcff", "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}"),
-])
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("two\n  lines\t", "two lines"),
+        ("", "ValueError"),
+        ("x" * 300, "x" * 200),
+        ("a\x1b[2Jb\udcff", "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}"),
+    ],
+)
 def test_what_another_library_says_becomes_a_short_printable_line(text, told):
     assert reason(ValueError(text)) == told
 

@@ -33,16 +33,19 @@ def batch():
 
 
 # Equation 3 by hand: I = sum(T P), U = sum(T + P - T P).
-@pytest.mark.parametrize("mask, probabilities, expected", [
-    ((1, 1, 0, 0), (0.5, 1, 0.5, 0), 1.5 / 2.5),  # I = 0.5 + 1; U = 1 + 1 + 0.5 + 0
-    ((1, 0, 0, 0), (0.25, 0.25, 0.25, 0.25), 0.25 / 1.75),
-    ((1, 1, 1, 1), (0.5, 0.5, 0, 1), 2 / 4),
-    ((1, 1, 0, 0), (1, 1, 0, 0), 1),  # right everywhere
-    ((1, 1, 0, 0), (0, 0, 1, 1), 0),  # wrong everywhere
-    ((0, 0, 0, 0), (0, 0, 0, 0), 1),  # empty mask: 1 - mean(P)
-    ((0, 0, 0, 0), (0.5, 0.25, 0.25, 0), 0.75),
-    ((0, 0, 0, 0), (1, 1, 1, 1), 0),
-])
+@pytest.mark.parametrize(
+    "mask, probabilities, expected",
+    [
+        ((1, 1, 0, 0), (0.5, 1, 0.5, 0), 1.5 / 2.5),  # I = 0.5 + 1; U = 1 + 1 + 0.5 + 0
+        ((1, 0, 0, 0), (0.25, 0.25, 0.25, 0.25), 0.25 / 1.75),
+        ((1, 1, 1, 1), (0.5, 0.5, 0, 1), 2 / 4),
+        ((1, 1, 0, 0), (1, 1, 0, 0), 1),  # right everywhere
+        ((1, 1, 0, 0), (0, 0, 1, 1), 0),  # wrong everywhere
+        ((0, 0, 0, 0), (0, 0, 0, 0), 1),  # empty mask: 1 - mean(P)
+        ((0, 0, 0, 0), (0.5, 0.25, 0.25, 0), 0.75),
+        ((0, 0, 0, 0), (1, 1, 1, 1), 0),
+    ],
+)
 def test_soft_iou_by_hand(mask, probabilities, expected):
     np.testing.assert_allclose(values(soft_iou(image(*mask), image(*probabilities))), [expected], rtol=1e-6)
 
@@ -60,7 +63,7 @@ def test_binary_crossentropy_by_hand():
 
 def test_an_empty_mask_pushes_every_pixel_down_alike():
     mask, probabilities = image(0, 0, 0, 0), image(0.1, 0.9, 0.5, 0)
-    found, = gradients(lambda p: 1 - soft_iou(mask, p), probabilities)
+    (found,) = gradients(lambda p: 1 - soft_iou(mask, p), probabilities)
     np.testing.assert_allclose(found, np.full((1, 2, 2, 1), 1 / 4), rtol=1e-6)
     np.testing.assert_array_equal(iou_gradient(mask, probabilities), np.full((1, 2, 2, 1), 1 / 4))
 
@@ -74,7 +77,7 @@ def test_equations_5_and_6_by_hand():
 def test_equations_5_and_6_equal_automatic_differentiation(batch):
     mask, logits = batch
     probabilities = 1 / (1 + np.exp(-logits))
-    found, = gradients(lambda p: 1 - soft_iou(mask, p), probabilities)
+    (found,) = gradients(lambda p: 1 - soft_iou(mask, p), probabilities)
     np.testing.assert_allclose(found, iou_gradient(mask, probabilities), rtol=1e-5)
 
 
@@ -114,7 +117,7 @@ def test_binary_crossentropy_equals_the_formula_and_keras(batch):
 def test_binary_crossentropy_has_value_and_gradient_at_any_logit():
     mask, logits = image(1, 0, 1, 0), image(200, -200, -200, 200)  # two right, two wrong
     np.testing.assert_allclose(values(binary_crossentropy(mask, logits)), [100], rtol=1e-6)
-    found, = gradients(lambda z: binary_crossentropy(mask, z), logits)
+    (found,) = gradients(lambda z: binary_crossentropy(mask, z), logits)
     np.testing.assert_allclose(found.ravel(), [0, 0, -1 / 4, 1 / 4], atol=1e-30)
 
 
@@ -148,12 +151,14 @@ def test_the_gradient_of_iou_loss_does_not_depend_on_how_many_pixels_are_backgro
     small, large = np.zeros((1, 2, 2, 1), "float32"), np.zeros((1, 20, 20, 1), "float32")
     small[0, 0, 0] = large[0, 0, 0] = 1
     for mask in (small, large):
-        found, = gradients(lambda p: 1 - soft_iou(mask, p), np.where(mask == 1, 0.5, 0.0).astype("float32"))
+        (found,) = gradients(lambda p: 1 - soft_iou(mask, p), np.where(mask == 1, 0.5, 0.0).astype("float32"))
         np.testing.assert_allclose(found[0, 0, 0], [-1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("shapes", [((2, 1, 1, 1), (2, 4, 4, 1)), ((2, 4, 4, 3), (2, 4, 4, 1)), ((1, 4, 4, 1), (2, 4, 4, 1)),
-                                    ((4, 4, 1), (4, 4, 1))])
+@pytest.mark.parametrize(
+    "shapes",
+    [((2, 1, 1, 1), (2, 4, 4, 1)), ((2, 4, 4, 3), (2, 4, 4, 1)), ((1, 4, 4, 1), (2, 4, 4, 1)), ((4, 4, 1), (4, 4, 1))],
+)
 @pytest.mark.parametrize("loss", training.LOSSES.values(), ids=training.LOSSES)
 def test_a_mask_of_another_shape_is_refused(loss, shapes):
     mask, logits = (np.zeros(shape, "float32") for shape in shapes)
@@ -165,6 +170,7 @@ def test_a_mask_of_another_shape_is_refused(loss, shapes):
 @pytest.mark.parametrize("loss", [training.LOSSES[name] for name in ("iou", "bce", "tversky")])
 def test_a_mask_of_another_shape_is_refused_where_shapes_are_known_when_the_step_runs(loss):
     import tensorflow as tf
+
     compiled = tf.function(loss(), input_signature=[tf.TensorSpec((None, None, None, 1))] * 2)
     rng = np.random.default_rng(0)
     mask, logits = rng.integers(0, 2, (2, 4, 6, 1)).astype("float32"), rng.normal(size=(2, 4, 6, 1)).astype("float32")

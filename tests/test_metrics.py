@@ -49,20 +49,22 @@ def test_per_image_and_pooled_iou_differ():
 def test_score_by_hand():
     labels, probabilities = masks((1, 1, 0, 0), (1, 0, 0, 0)), masks((0.75, 0.5, 0, 0), (1, 1, 0, 0))
     scores, per_image = score(labels, probabilities)  # 0.5 is not above the threshold
-    assert scores == pytest.approx({"accuracy": 3 / 4, "iou": 1 / 2, "iou_pooled": 2 / 4,
-                                    "iou_soft": (1.25 / 2 + 1 / 2) / 2})
+    assert scores == pytest.approx(
+        {"accuracy": 3 / 4, "iou": 1 / 2, "iou_pooled": 2 / 4, "iou_soft": (1.25 / 2 + 1 / 2) / 2}
+    )
     assert all(type(value) is float for value in scores.values())
     assert list(per_image) == ["accuracy", "iou", "iou_soft", "tp", "fp", "fn", "tn"]
     np.testing.assert_allclose(per_image["iou_soft"], [1.25 / 2, 1 / 2], rtol=1e-6)
-    np.testing.assert_array_equal(Confusion(*(per_image[name] for name in Confusion._fields)),
-                                  confusion(labels, probabilities > 0.5))
+    np.testing.assert_array_equal(
+        Confusion(*(per_image[name] for name in Confusion._fields)), confusion(labels, probabilities > 0.5)
+    )
 
 
 def test_score_of_more_images_than_are_handled_at_a_time():
     rng = np.random.default_rng(0)
     labels, probabilities = rng.integers(0, 2, (250, 3, 3, 1)), rng.random((250, 3, 3, 1))
     _, per_image = score(labels, probabilities)
-    one_by_one = [score(labels[i:i + 1], probabilities[i:i + 1])[1] for i in (0, 99, 100, 249)]
+    one_by_one = [score(labels[i : i + 1], probabilities[i : i + 1])[1] for i in (0, 99, 100, 249)]
     for name, found in per_image.items():
         assert found.shape == (250,)
         np.testing.assert_allclose(found[[0, 99, 100, 249]], [one[name][0] for one in one_by_one], rtol=1e-6)

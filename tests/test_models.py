@@ -14,8 +14,9 @@ from lib.losses import IoULoss
 FIRST = {"bfcn32s": "block1_conv1", "fcresnet": "conv1_conv"}
 LAST = {"bfcn32s": "block5_conv3", "fcresnet": "conv5_block3_3_conv"}
 # How the names of the layers with weights start, block by block.
-BLOCKS = {model: tuple(f"{prefix}{n}_" for n in range(1, 6))
-          for model, prefix in (("bfcn32s", "block"), ("fcresnet", "conv"))}
+BLOCKS = {
+    model: tuple(f"{prefix}{n}_" for n in range(1, 6)) for model, prefix in (("bfcn32s", "block"), ("fcresnet", "conv"))
+}
 HEAD = {"bfcn32s": ["fc6", "fc7", "score", "logits"], "fcresnet": ["fc6", "score", "logits"]}
 # Weights of the encoder (Keras' tables of `keras.applications`, without the top), and of its block 5.
 VGG16, VGG16_BLOCK5 = 14_714_688, 3 * (9 * 512 * 512 + 512)
@@ -23,8 +24,17 @@ RESNET50 = 23_587_712
 
 
 def small(model, trainable_blocks=1, **changes):
-    return models.build(model, **{"image_size": 64, "encoder_width": 0.125, "fc_units": 8,
-                                  "encoder_weights": "none", "trainable_blocks": trainable_blocks, **changes})
+    return models.build(
+        model,
+        **{
+            "image_size": 64,
+            "encoder_width": 0.125,
+            "fc_units": 8,
+            "encoder_weights": "none",
+            "trainable_blocks": trainable_blocks,
+            **changes,
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +51,7 @@ def images():
 
 # ---- up-sampling ------------------------------------------------------------------------------------------
 
+
 def applied(layer):
     """The layer as a function (input, kernel, bias) -> output."""
     return lambda x, kernel, bias: layer.stateless_call([kernel, bias], [], x)[0]
@@ -50,8 +61,10 @@ def applied(layer):
 def test_upsampling_equals_the_transposed_convolution(stride, n):
     """In value and in the gradients of input, kernel and bias, with the same weights."""
     rng = np.random.default_rng(stride)
-    x, kernel, bias, weight = (rng.normal(size=shape).astype("float32") for shape in (
-        (2, n, n, 1), (2 * stride, 2 * stride, 1, 1), (1,), (2, stride * n, stride * n, 1)))
+    x, kernel, bias, weight = (
+        rng.normal(size=shape).astype("float32")
+        for shape in ((2, n, n, 1), (2 * stride, 2 * stride, 1, 1), (1,), (2, stride * n, stride * n, 1))
+    )
     ours = models.Upsampling(stride)
     theirs = keras.layers.Conv2DTranspose(1, 2 * stride, strides=stride, padding="same")
     for layer in (ours, theirs):
@@ -90,13 +103,15 @@ def test_upsampling_is_restored_from_its_configuration():
 
 # ---- the networks -----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("model", PAPER["model"])
 def test_build(model, networks, images):
     network = networks[model]
     assert network.name == model and network.output_shape == (None, 64, 64, 1)
     names = [layer.name for layer in network.layers]
-    published = getattr(keras.applications, models.NETWORKS[model].encoder)(include_top=False, weights=None,
-                                                                       input_shape=(64, 64, 3))
+    published = getattr(keras.applications, models.NETWORKS[model].encoder)(
+        include_top=False, weights=None, input_shape=(64, 64, 3)
+    )
     assert names[1:] == [layer.name for layer in published.layers][1:] + HEAD[model] + ["probabilities"]
     for name, share in ((FIRST[model], 0.125), (LAST[model], 0.125)):
         assert network.get_layer(name).filters == share * published.get_layer(name).filters
@@ -110,7 +125,7 @@ def test_frozen_layers_are_those_up_to_the_cut(model):
     network = small(model, trainable_blocks=5, image_size=32)
     for trainable_blocks in range(5, -1, -1):  # more and more is frozen
         models.freeze(model, network, trainable_blocks)
-        frozen = BLOCKS[model][:5 - trainable_blocks]
+        frozen = BLOCKS[model][: 5 - trainable_blocks]
         for layer in network.layers:
             if layer.weights:
                 assert layer.trainable == (not layer.name.startswith(frozen)), (trainable_blocks, layer.name)
@@ -149,18 +164,21 @@ def test_halves_make_the_whole(model, trainable_blocks, has_frozen, networks, im
     frozen, trained = models.halves(network, trainable_blocks)
     assert (frozen is not None) == has_frozen
     logits = trained(frozen(x) if frozen else x)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)),
-                               keras.ops.convert_to_numpy(network(x)), atol=1e-6)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), keras.ops.convert_to_numpy(network(x)), atol=1e-6
+    )
     if trainable_blocks:
         assert any(w is trained.get_layer(LAST[model]).kernel for w in network.weights)  # shared, not copied
 
 
 def test_weights_at_full_size():
     """Counted on heads of 4 units, whose weights grow as the formula says; 4096 would take gigabytes."""
+
     def head(model, units):
         if model == "bfcn32s":
             return (49 * 512 * units + units) + (units * units + units) + (units + 1) + (64 * 64 + 1)
         return (49 * 2048 * units + units) + (units + 1) + (64 * 64 + 1)
+
     bfcn32s, fcresnet = (models.build(model, 32, 1.0, 4, "none", 1) for model in PAPER["model"])
     assert models.parameters(bfcn32s) == (VGG16_BLOCK5 + head("bfcn32s", 4), VGG16 - VGG16_BLOCK5)
     assert sum(models.parameters(fcresnet)) == RESNET50 + head("fcresnet", 4)
@@ -187,6 +205,7 @@ def test_preprocess_is_bgr_less_the_imagenet_mean_on_a_copy(model, images):
 
 
 # ---- encoder weights --------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
@@ -227,13 +246,15 @@ def test_encoder_weights_that_are_no_weights_file(tmp_path):
 def test_imagenet_weights_load_from_a_file_of_the_published_layout(tmp_path, monkeypatch):
     """The download is replaced by a file as Keras publishes it (groups by layer, names in attributes)."""
     path = tmp_path / "vgg16_notop.h5"
-    shapes = {layer.name: [weight.shape for weight in layer.weights]
-              for layer in models.encoder("bfcn32s", 32, 1.0, "none").layers}
+    shapes = {
+        layer.name: [weight.shape for weight in layer.weights]
+        for layer in models.encoder("bfcn32s", 32, 1.0, "none").layers
+    }
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in shapes]
         for number, (name, (*kernel_and_bias,)) in enumerate(shapes.items()):
             group = file.create_group(name)
-            names = [f"{name}_{kind}_1:0" for kind in "Wb"[:len(kernel_and_bias)]]
+            names = [f"{name}_{kind}_1:0" for kind in "Wb"[: len(kernel_and_bias)]]
             group.attrs["weight_names"] = [weight.encode() for weight in names]
             for weight, shape in zip(names, kernel_and_bias):
                 group.create_dataset(weight, shape, "float32", fillvalue=number / 100)
@@ -247,8 +268,11 @@ def test_imagenet_weights_load_from_a_file_of_the_published_layout(tmp_path, mon
 def test_imagenet_weights_that_cannot_be_downloaded(monkeypatch):
     def fail(*args, **kwargs):
         raise Exception("URL fetch failure on an address: None -- [Errno -2] Name or service not known")
+
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", fail)
-    with pytest.raises(InputError, match="VGG16 at 64 px with weights imagenet is not available .*URL fetch failure.*give the path"):
+    with pytest.raises(
+        InputError, match="VGG16 at 64 px with weights imagenet is not available .*URL fetch failure.*give the path"
+    ):
         models.encoder("bfcn32s", 64, 1.0, "imagenet")
 
 
@@ -269,4 +293,5 @@ def test_demo_weights_load(model):
 
     def fingerprints(weights):
         return sorted((weight.shape, float(np.abs(weight.astype("float64")).sum())) for weight in weights)
+
     assert fingerprints(loaded) == fingerprints(stored)

@@ -13,8 +13,7 @@ FIRST, SECOND = config.CELLS[:2]
 
 def test_runs_come_in_the_papers_order(folder):
     study = outputs.read_study(folder)
-    assert list(study) == ["bfcn32s-lfw-big-hair-iou", "bfcn32s-lfw-big-hair-bce",
-                           "bfcn32s-lfw-small-hair-iou"]
+    assert list(study) == ["bfcn32s-lfw-big-hair-iou", "bfcn32s-lfw-big-hair-bce", "bfcn32s-lfw-small-hair-iou"]
     assert study.problems == []
     run = study[FIRST.run_id("bce")]
     assert (run.run_id, run.cell, run.loss) == ("bfcn32s-lfw-big-hair-bce", FIRST, "bce")

@@ -59,15 +59,22 @@ def test_a_record_that_cannot_be_used_is_a_problem_with_its_line(packed):
     path.write_text("\n".join([lines[0], broken, "{", lines[0]]))
     study = outputs.read_study(packed)
     assert len(study) == 1 and len(study.problems) == 3
-    for number, (problem, words) in enumerate(zip(study.problems, ("key is missing", "cannot be read", "given twice")), 2):
+    for number, (problem, words) in enumerate(
+        zip(study.problems, ("key is missing", "cannot be read", "given twice")), 2
+    ):
         assert f"line {number}" in problem and words in problem and str(path) in problem
 
 
-@pytest.mark.parametrize("file, content", [
-    ("history.csv.gz", b""), ("history.csv.gz", b"no gzip"), ("per_image.csv.gz", gzip.compress(b"id,tp\nAnn_0001,1\n")),
-    ("per_image.csv.gz", gzip.compress(b"run,id,tp,fp,fn,tn\nanother,Ann_0001,1,1,1,1\n")),
-    ("per_image.csv.gz", None),
-])
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("history.csv.gz", b""),
+        ("history.csv.gz", b"no gzip"),
+        ("per_image.csv.gz", gzip.compress(b"id,tp\nAnn_0001,1\n")),
+        ("per_image.csv.gz", gzip.compress(b"run,id,tp,fp,fn,tn\nanother,Ann_0001,1,1,1,1\n")),
+        ("per_image.csv.gz", None),
+    ],
+)
 def test_a_damaged_table_is_named(packed, file, content):
     run = outputs.read_study(packed)[FIRST.run_id("iou")]
     (packed / file).unlink()

@@ -17,13 +17,23 @@ def test_every_profile_plans_32_different_runs(profile):
     configs = params.configurations(profile)
     assert len(configs) == len(set(configs)) == len({config.run_id for config in configs}) == 32
     for config in configs:
-        assert config == resolve(read_yaml(params.PARAMS / "profiles" / f"{profile}.yaml"),
-                                 read_yaml(params.PARAMS / f"{config.run_id}.yaml"))
+        assert config == resolve(
+            read_yaml(params.PARAMS / "profiles" / f"{profile}.yaml"),
+            read_yaml(params.PARAMS / f"{config.run_id}.yaml"),
+        )
 
 
-BEYOND = {"losses": 2 * 9 * 5, "networks": 3 * 2 * 5, "sparsity": 2 * 2 * (5 + 3) * 5, "parts": 2 * 6 * 5,
-          "rates": (9 * 4 + 2 * 6) * 5, "resampled": 2 * 2 * 10, "ablation": 2 * 8 * 5,
-          "synthetic": (2 * 9 + 2 * 4) * 5, "starts": 2 * 2 * 2 * 2 * 2 * 5}
+BEYOND = {
+    "losses": 2 * 9 * 5,
+    "networks": 3 * 2 * 5,
+    "sparsity": 2 * 2 * (5 + 3) * 5,
+    "parts": 2 * 6 * 5,
+    "rates": (9 * 4 + 2 * 6) * 5,
+    "resampled": 2 * 2 * 10,
+    "ablation": 2 * 8 * 5,
+    "synthetic": (2 * 9 + 2 * 4) * 5,
+    "starts": 2 * 2 * 2 * 2 * 2 * 5,
+}
 
 
 @pytest.mark.parametrize("profile", BEYOND)
@@ -45,14 +55,22 @@ grid:
 """)
     configs = {config.run_id: config for config in params.configurations("mine")}
     assert set(configs) == {
-        "bfcn32s-lfw-big-nohair-iou-learning_rate=0.001", "bfcn32s-lfw-big-nohair-iou-learning_rate=0.0001",
-        "bfcn32s-lfw-big-nohair-dice-learning_rate=0.001", "bfcn32s-lfw-big-nohair-dice-learning_rate=0.0001",
-        "bfcn32s-helen-big-nohair-iou-part=eyes", "bfcn32s-helen-big-nohair-iou-part=eyes-seed7"}
+        "bfcn32s-lfw-big-nohair-iou-learning_rate=0.001",
+        "bfcn32s-lfw-big-nohair-iou-learning_rate=0.0001",
+        "bfcn32s-lfw-big-nohair-dice-learning_rate=0.001",
+        "bfcn32s-lfw-big-nohair-dice-learning_rate=0.0001",
+        "bfcn32s-helen-big-nohair-iou-part=eyes",
+        "bfcn32s-helen-big-nohair-iou-part=eyes-seed7",
+    }
     last = configs["bfcn32s-helen-big-nohair-iou-part=eyes-seed7"]
     assert (last.epochs, last.part, last.seed, last.loss) == (3, "eyes", 7, "iou")
     twice = params.configurations("mine", only="*dice*", seeds=2)
-    assert [(config.seed, config.run_id[-6:]) for config in twice] == [(0, "0.0001"), (0, "=0.001"), (1, "-seed1"),
-                                                                      (1, "-seed1")]
+    assert [(config.seed, config.run_id[-6:]) for config in twice] == [
+        (0, "0.0001"),
+        (0, "=0.001"),
+        (1, "-seed1"),
+        (1, "-seed1"),
+    ]
     path.write_text("grid: {loss: iou}")
     with pytest.raises(InputError, match="^mine.yaml: grid must give a list of values for each parameter, as loss"):
         params.configurations("mine")
@@ -91,21 +109,23 @@ def test_the_file_with_a_bad_parameter_is_named(tmp_path, monkeypatch):
         params.configurations("demo")
 
 
-
-@pytest.mark.parametrize("content, sentence", [
-    (None, "there is no such parameter file"),
-    (b"", "holds no parameters"),
-    (b"- epochs\n", "holds no parameters"),
-    (b"epochs: [3\n", "cannot be read as YAML"),
-    (b"epochs: \xff\n", "cannot be read as YAML"),
-    (b"epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
-    (b"epochs: 3\nepochs: 5\n", r"cannot be read as YAML \(epochs is given twice: keep one\)"),
-    (b"grid:\n- {loss: [iou], loss: [bce]}\n", r"cannot be read as YAML \(loss is given twice"),
-    (b"? [a]\n: 1\n", "cannot be read as YAML"),
-    (b"epochs: !!map [1]\n", "cannot be read as YAML"),
-    (b"epochs: 1:30\n", r"cannot be read as YAML \(1:30 is a number in base 60 in YAML"),
-    (b"learning_rate: 1:30.5\n", r"cannot be read as YAML \(1:30.5 is a number in base 60"),
-])
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        (None, "there is no such parameter file"),
+        (b"", "holds no parameters"),
+        (b"- epochs\n", "holds no parameters"),
+        (b"epochs: [3\n", "cannot be read as YAML"),
+        (b"epochs: \xff\n", "cannot be read as YAML"),
+        (b"epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
+        (b"epochs: 3\nepochs: 5\n", r"cannot be read as YAML \(epochs is given twice: keep one\)"),
+        (b"grid:\n- {loss: [iou], loss: [bce]}\n", r"cannot be read as YAML \(loss is given twice"),
+        (b"? [a]\n: 1\n", "cannot be read as YAML"),
+        (b"epochs: !!map [1]\n", "cannot be read as YAML"),
+        (b"epochs: 1:30\n", r"cannot be read as YAML \(1:30 is a number in base 60 in YAML"),
+        (b"learning_rate: 1:30.5\n", r"cannot be read as YAML \(1:30.5 is a number in base 60"),
+    ],
+)
 def test_a_bad_yaml_file_is_refused_by_name(content, sentence, tmp_path):
     path = tmp_path / "mine.yaml"
     if content is not None:
@@ -126,8 +146,7 @@ def test_a_yaml_file_is_read(tmp_path):
 
 
 def test_a_notebook_gives_its_configuration():
-    namespace = {**asdict(Config()), "epochs": 3, "out_dir": "somewhere",
-                 "In": ["", "# Parameters\nepochs = 3\n"]}
+    namespace = {**asdict(Config()), "epochs": 3, "out_dir": "somewhere", "In": ["", "# Parameters\nepochs = 3\n"]}
     assert from_notebook(namespace) == replace(Config(), epochs=3)
 
 

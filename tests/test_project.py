@@ -91,13 +91,15 @@ def room(module):
 
 
 def imported(path, modules):
-    """The modules of lib that one imports anywhere, also in its functions: of `from lib.x import y`, lib.x.y if it is one."""
+    """The modules of lib that one imports, also in functions: of `from lib.x import y` lib.x.y, if it is a module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: write lib.…, so that one can search for it"
-            names = [name if (name := f"{node.module}.{alias.name}") in modules else node.module for alias in node.names]
+            names = [
+                name if (name := f"{node.module}.{alias.name}") in modules else node.module for alias in node.names
+            ]
         else:
             continue
         for name in names:
@@ -106,8 +108,10 @@ def imported(path, modules):
                 yield name
 
 
-IMPORTS = {dotted(path): {name for name in imported(path, {dotted(path) for path in MODULES}) if name != dotted(path)}
-           for path in MODULES}
+IMPORTS = {
+    dotted(path): {name for name in imported(path, {dotted(path) for path in MODULES}) if name != dotted(path)}
+    for path in MODULES
+}
 
 
 def test_the_rooms_are_all_there_and_their_table_goes_one_way():
@@ -118,14 +122,16 @@ def test_the_rooms_are_all_there_and_their_table_goes_one_way():
 
 @pytest.mark.parametrize("module", IMPORTS)
 def test_imports_go_one_way(module):
-    """No room knows one below it in the table; so data, losses, models and metrics know nothing of studies and pictures."""
+    """No room knows one below it in the table: data, losses, models and metrics know nothing of studies."""
     own = room(module)
     upward = {name for name in IMPORTS[module] if room(name) not in (own, *ROOMS[own].split())}
     assert not upward
 
 
 def test_no_imports_go_in_a_circle():
-    graphlib.TopologicalSorter({module: found - {"lib"} for module, found in IMPORTS.items()}).prepare()  # raises CycleError
+    graphlib.TopologicalSorter(
+        {module: found - {"lib"} for module, found in IMPORTS.items()}
+    ).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("wing", ["analysis", "beyond"])
@@ -147,8 +153,9 @@ def test_the_core_is_small():
 def test_every_module_has_its_tests_in_the_same_place():
     """lib/data/cache.py -> tests/data/test_cache.py; an `__init__.py` only where it defines something."""
     for path in MODULES:
-        if path.name == "__init__.py" and not any(isinstance(node, (ast.FunctionDef, ast.ClassDef))
-                                                  for node in ast.parse(path.read_text()).body):
+        if path.name == "__init__.py" and not any(
+            isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(path.read_text()).body
+        ):
             continue
         place = PROJECT / "tests" / path.relative_to(PROJECT / "lib").with_name(f"test_{path.stem.strip('_')}.py")
         assert place.is_file() and re.search(r"^def test_", place.read_text(), re.M), place

@@ -32,9 +32,22 @@ def changed(one, two):
 
 
 def test_the_key_changes_with_any_parameter(tiny):
-    others = {"model": "fcresnet", "dataset": "helen", "size": "small", "loss": "bce", "hair": True,
-              "encoder_weights": "demo", "monitor": "val_loss", "cache_features": False, "part": "hair",
-              "split": "random", "batch_norm": "frozen", "score_start": "glorot", "loss_reduction": "mean", "tag": "again"}
+    others = {
+        "model": "fcresnet",
+        "dataset": "helen",
+        "size": "small",
+        "loss": "bce",
+        "hair": True,
+        "encoder_weights": "demo",
+        "monitor": "val_loss",
+        "cache_features": False,
+        "part": "hair",
+        "split": "random",
+        "batch_norm": "frozen",
+        "score_start": "glorot",
+        "loss_reduction": "mean",
+        "tag": "again",
+    }
     for name, value in asdict(tiny).items():
         if name != "data":
             other = others[name] if name in others else 2 * value + 1
@@ -68,9 +81,11 @@ def test_the_key_changes_with_the_notebook(tiny, tmp_path, monkeypatch):
 
 # ---- the code that counts -----------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def changed_code(tiny, tmp_path):
     """A function from an edit of a module, (its name, old text, new text), and parameters to whether the key changes."""
+
     def changes(module, old, new, **params):
         folder = tmp_path / "lib"
         shutil.copytree(PROJECT / "lib", folder, ignore=shutil.ignore_patterns("weights"), dirs_exist_ok=True)
@@ -80,49 +95,85 @@ def changed_code(tiny, tmp_path):
         path.write_text(source.replace(old, new), encoding="utf-8")
         config = replace(tiny, **params)
         return code(config, folder) != code(config, PROJECT / "lib")
+
     return changes
 
 
-@pytest.mark.parametrize("module, old, new", [
-    ("losses", '"""IoU loss of each image, equation 4', '"""The IoU loss of one image, equation 4'),  # a docstring
-    ("losses", "# (batch,) each", "# each (batch,)"),  # a comment
-    ("losses", "give both (batch, height, width, 1)", "both are (batch, height, width, 1)"),  # a message
-    ("losses", "def iou_loss(mask, logits):", "def iou_loss(\n    mask,\n    logits: object,\n) -> object:"),  # line breaks, hints
-    ("metrics", "they must be the same", "give the same"),
-    ("training", "the loss became", "loss is"),
-    ("models", "it must be a multiple of", "give a multiple of"),
-    ("losses", "LOSSES = {", "def my_loss(mask, logits):\n    return 2\n\n\nLOSSES = {"),  # a loss of one's own
-    ("losses", "LOSSES = {", 'LOSSES = {"mine": 3, '),
-    ("losses", "union = np.where(empty, 1.0, union)", "union = np.where(empty, 2.0, union)"),  # of what no run uses
-    ("data.datasets", 'FORMAT = 2', 'FORMAT = 2  # decoding'),
-])
+@pytest.mark.parametrize(
+    "module, old, new",
+    [
+        ("losses", '"""IoU loss of each image, equation 4', '"""The IoU loss of one image, equation 4'),  # a docstring
+        ("losses", "# (batch,) each", "# each (batch,)"),  # a comment
+        ("losses", "give both (batch, height, width, 1)", "both are (batch, height, width, 1)"),  # a message
+        (
+            "losses",
+            "def iou_loss(mask, logits):",
+            "def iou_loss(\n    mask,\n    logits: object,\n) -> object:",
+        ),  # line breaks, hints
+        ("metrics", "they must be the same", "give the same"),
+        ("training", "the loss became", "loss is"),
+        ("models", "it must be a multiple of", "give a multiple of"),
+        ("losses", "LOSSES = {", "def my_loss(mask, logits):\n    return 2\n\n\nLOSSES = {"),  # a loss of one's own
+        ("losses", "LOSSES = {", 'LOSSES = {"mine": 3, '),
+        ("losses", "union = np.where(empty, 1.0, union)", "union = np.where(empty, 2.0, union)"),  # of what no run uses
+        ("data.datasets", "FORMAT = 2", "FORMAT = 2  # decoding"),
+    ],
+)
 def test_what_changes_no_number_leaves_the_key(changed_code, module, old, new):
     for model in ("bfcn32s", "fcresnet"):
         for loss in ("iou", "bce"):
             assert not changed_code(module, old, new, model=model, loss=loss)
 
 
-@pytest.mark.parametrize("module, old, new, of, others", [
-    ("losses", "ops.log1p(ops.exp(-ops.abs(z)))", "ops.log1p(ops.exp(-2 * ops.abs(z)))", {"loss": "bce"}, {"loss": "iou"}),
-    ("losses", "return 1 - _soft_iou(t, ops.sigmoid(z))", "return 2 - _soft_iou(t, ops.sigmoid(z))", {"loss": "iou"}, {"loss": "bce"}),
-    ("beyond.surrogates", "logits, 0.5, 0.5, pooled)", "logits, 0.4, 0.6, pooled)", {"loss": "dice"}, {"loss": "iou"}),
-])
+@pytest.mark.parametrize(
+    "module, old, new, of, others",
+    [
+        (
+            "losses",
+            "ops.log1p(ops.exp(-ops.abs(z)))",
+            "ops.log1p(ops.exp(-2 * ops.abs(z)))",
+            {"loss": "bce"},
+            {"loss": "iou"},
+        ),
+        (
+            "losses",
+            "return 1 - _soft_iou(t, ops.sigmoid(z))",
+            "return 2 - _soft_iou(t, ops.sigmoid(z))",
+            {"loss": "iou"},
+            {"loss": "bce"},
+        ),
+        (
+            "beyond.surrogates",
+            "logits, 0.5, 0.5, pooled)",
+            "logits, 0.4, 0.6, pooled)",
+            {"loss": "dice"},
+            {"loss": "iou"},
+        ),
+    ],
+)
 def test_a_change_in_a_loss_changes_the_keys_of_its_runs_alone(changed_code, module, old, new, of, others):
     assert changed_code(module, old, new, **of)
     assert not changed_code(module, old, new, **others)
 
 
-@pytest.mark.parametrize("module, old, new", [
-    ("metrics", "THRESHOLD = 0.5", "THRESHOLD = 0.4"),
-    ("models", 'initializer="zeros")', 'initializer="ones")'),
-    ("models", "padding=\"same\", activation=\"relu\"", "padding=\"same\", activation=\"elu\""),
-    ("training", "patience=config.patience", "patience=config.patience + 1"),
-    ("training", "epoch + 1]).permutation", "epoch + 2]).permutation"),
-    ("beyond.scores", "HALF = 127", "HALF = 128"),
-    ("data.datasets", "return (labels == PARTS[part])", "return (labels >= PARTS[part])"),
-    ("data.datasets", "train = min(train, n - validation - test)", "train = max(train, n - validation - test)"),
-    ("losses", "import math\n", "import math\nimport keras\nkeras.config.set_floatx('float16')\n"),  # a statement of its own
-])
+@pytest.mark.parametrize(
+    "module, old, new",
+    [
+        ("metrics", "THRESHOLD = 0.5", "THRESHOLD = 0.4"),
+        ("models", 'initializer="zeros")', 'initializer="ones")'),
+        ("models", 'padding="same", activation="relu"', 'padding="same", activation="elu"'),
+        ("training", "patience=config.patience", "patience=config.patience + 1"),
+        ("training", "epoch + 1]).permutation", "epoch + 2]).permutation"),
+        ("beyond.scores", "HALF = 127", "HALF = 128"),
+        ("data.datasets", "return (labels == PARTS[part])", "return (labels >= PARTS[part])"),
+        ("data.datasets", "train = min(train, n - validation - test)", "train = max(train, n - validation - test)"),
+        (
+            "losses",
+            "import math\n",
+            "import math\nimport keras\nkeras.config.set_floatx('float16')\n",
+        ),  # a statement of its own
+    ],
+)
 def test_what_decides_numbers_changes_every_key(changed_code, module, old, new):
     for model in ("bfcn32s", "fcresnet"):
         for loss in ("iou", "bce"):

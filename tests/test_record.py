@@ -28,28 +28,38 @@ def changed(**changes):
     return json.dumps(record(SECOND, "bce") | changes)
 
 
-@pytest.mark.parametrize("text, why", [
-    (None, "no record.json"),
-    ("", "cannot be read"),
-    ('{"run_id": "bfcn32s', "cannot be read"),
-    ("[]", "a mapping of keys"),
-    ("{}", "run_id is missing"),
-    (changed(key=None), "key is missing, has the wrong type"),
-    (changed(scores={"accuracy": 1.0}), "scores.iou is missing"),
-    (changed(seconds={"total": float("nan")}), "seconds.total is missing, has the wrong type or is out of range"),
-    (changed(seconds={"total": -1.0}), "seconds.total"),
-    (changed(params={}), "params.model is missing"),
-    (changed(data={"source": "x"}), "data.note is missing"),
-    *((changed(data=record(SECOND, "bce", images=images)["data"]), "data.images is missing, has the wrong type")
-      for images in ("many", [1], -5, True)),
-    (changed(data=record(SECOND, "bce", positive_share="half")["data"]), "data.positive_share"),
-    *((changed(params=record(SECOND, "bce")["params"] | {name: value}), f"params.{name} is missing, has the wrong type")
-      for name, value in (("epochs", [3]), ("image_size", {"a": 1}), ("learning_rate", "0.1"), ("tag", None))),
-    (changed(format=2), "has format 2"),
-    (changed(run_id="another"), "has the parameters of 'bfcn32s-"),
-    (json.dumps(record(SECOND, "iou")), "belongs to the run 'bfcn32s-lfw-small-hair-iou'"),
-    (json.dumps(record(SECOND, "iou") | {"run_id": SECOND.run_id("bce")}), "has the parameters of 'bfcn32s-"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        (None, "no record.json"),
+        ("", "cannot be read"),
+        ('{"run_id": "bfcn32s', "cannot be read"),
+        ("[]", "a mapping of keys"),
+        ("{}", "run_id is missing"),
+        (changed(key=None), "key is missing, has the wrong type"),
+        (changed(scores={"accuracy": 1.0}), "scores.iou is missing"),
+        (changed(seconds={"total": float("nan")}), "seconds.total is missing, has the wrong type or is out of range"),
+        (changed(seconds={"total": -1.0}), "seconds.total"),
+        (changed(params={}), "params.model is missing"),
+        (changed(data={"source": "x"}), "data.note is missing"),
+        *(
+            (changed(data=record(SECOND, "bce", images=images)["data"]), "data.images is missing, has the wrong type")
+            for images in ("many", [1], -5, True)
+        ),
+        (changed(data=record(SECOND, "bce", positive_share="half")["data"]), "data.positive_share"),
+        *(
+            (
+                changed(params=record(SECOND, "bce")["params"] | {name: value}),
+                f"params.{name} is missing, has the wrong type",
+            )
+            for name, value in (("epochs", [3]), ("image_size", {"a": 1}), ("learning_rate", "0.1"), ("tag", None))
+        ),
+        (changed(format=2), "has format 2"),
+        (changed(run_id="another"), "has the parameters of 'bfcn32s-"),
+        (json.dumps(record(SECOND, "iou")), "belongs to the run 'bfcn32s-lfw-small-hair-iou'"),
+        (json.dumps(record(SECOND, "iou") | {"run_id": SECOND.run_id("bce")}), "has the parameters of 'bfcn32s-"),
+    ],
+)
 def test_a_folder_that_is_no_finished_run_is_a_problem_not_a_failure(folder, text, why):
     bad = folder / SECOND.run_id("bce")
     bad.mkdir()
@@ -60,16 +70,19 @@ def test_a_folder_that_is_no_finished_run_is_a_problem_not_a_failure(folder, tex
     assert len(study.problems) == 1 and why in study.problems[0] and str(bad) in study.problems[0]
 
 
-@pytest.mark.parametrize("name, content, read", [
-    ("history.csv", b"", lambda run: run.history),
-    ("history.csv", b"loss\n1\n", lambda run: run.history),
-    ("history.csv", b"epoch,loss\n1,0.5\n2\n", lambda run: run.history),
-    ("per_image.csv", b"id,accuracy\nAnn,1\n", lambda run: run.per_image),
-    ("per_image.csv", b"id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn,1,1,1,,0,0,0\n", lambda run: run.per_image),
-    ("probabilities.npz", b"", lambda run: run.probabilities()),
-    ("probabilities.npz", b"PK\x03\x04 cut off", lambda run: run.probabilities()),
-    ("probabilities.npz", None, lambda run: run.probabilities()),
-])
+@pytest.mark.parametrize(
+    "name, content, read",
+    [
+        ("history.csv", b"", lambda run: run.history),
+        ("history.csv", b"loss\n1\n", lambda run: run.history),
+        ("history.csv", b"epoch,loss\n1,0.5\n2\n", lambda run: run.history),
+        ("per_image.csv", b"id,accuracy\nAnn,1\n", lambda run: run.per_image),
+        ("per_image.csv", b"id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn,1,1,1,,0,0,0\n", lambda run: run.per_image),
+        ("probabilities.npz", b"", lambda run: run.probabilities()),
+        ("probabilities.npz", b"PK\x03\x04 cut off", lambda run: run.probabilities()),
+        ("probabilities.npz", None, lambda run: run.probabilities()),
+    ],
+)
 def test_a_damaged_file_is_named(folder, name, content, read):
     run = outputs.read_study(folder)[FIRST.run_id("iou")]
     (run.folder / name).unlink()
@@ -91,7 +104,7 @@ def test_what_is_set_aside_is_kept_beside_its_place(folder):
     before = (folder / run_id / "record.json").read_bytes()
     set_aside(folder / run_id)
     set_aside(folder / run_id)  # nothing is there any more
-    kept, = (folder / SUPERSEDED).iterdir()
+    (kept,) = (folder / SUPERSEDED).iterdir()
     assert kept.name.startswith(f"{run_id}-2") and (kept / "record.json").read_bytes() == before
     assert not (folder / run_id).exists() and len(outputs.read_study(folder)) == 2
 

@@ -35,6 +35,7 @@ def weights(network):
 
 # ---- the data of a run ------------------------------------------------------------------------------------
 
+
 def test_the_task_describes_its_data(tiny, task):
     about = task.describe()
     assert about["counts"] == {"train": 16, "validation": 2, "test": 2} and about["images"] == 20
@@ -46,9 +47,11 @@ def test_the_task_describes_its_data(tiny, task):
 def test_batches_hold_each_image_once_and_are_reshuffled_from_the_seed(tiny, task):
     def epoch(batches, number=0):
         return np.concatenate([batches[number * len(batches) + step][0] for step in range(len(batches))])[:, 0]
+
     numbers = np.arange(20)[:, None]  # features that are the number of their image
-    one, same, other, fixed = (training.Batches(task, slice(0, 10), "bfcn32s", numbers, 4, seed)
-                               for seed in (0, 0, 1, None))
+    one, same, other, fixed = (
+        training.Batches(task, slice(0, 10), "bfcn32s", numbers, 4, seed) for seed in (0, 0, 1, None)
+    )
     assert len(one) == 3 and [len(one[step][0]) for step in range(3)] == [4, 4, 2]
     first = epoch(one)
     np.testing.assert_array_equal(np.sort(first), np.arange(10))
@@ -69,7 +72,9 @@ def test_batches_of_images_are_preprocessed_and_match_their_masks(task):
     assert images.dtype == "float32" and masks.shape == (2, 32, 32, 1)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces a step that makes variables twice")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow traces a step that makes variables twice"
+)
 def test_the_training_step_is_traced_once(tiny, task, monkeypatch):
     traced, step = [], keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traced.append(data) or step(self, data))
@@ -79,10 +84,15 @@ def test_the_training_step_is_traced_once(tiny, task, monkeypatch):
 
 # ---- what a run writes ------------------------------------------------------------------------------------
 
+
 def test_a_run_writes_what_the_analysis_reads(tiny, trained):
     folder, record, _ = trained
-    assert {path.name for path in folder.iterdir()} == {"history.csv", "per_image.csv", "probabilities.npz",
-                                                        "record.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        "history.csv",
+        "per_image.csv",
+        "probabilities.npz",
+        "record.json",
+    }
     run = read_run(folder)
     assert run.record == json.loads(json.dumps(record))  # what was returned is what was written
     assert run.record["key"] == provenance.key(tiny)[0] and record["data"]["counts"]["test"] == 2
@@ -138,8 +148,9 @@ def test_same_seed_same_result(tiny, task, trained, tmp_path):
     repeated = training.run(tiny, tmp_path / tiny.run_id, again, task)
     for name in ("history.csv", "per_image.csv"):
         assert (folder / name).read_bytes() == (tmp_path / tiny.run_id / name).read_bytes()
-    np.testing.assert_array_equal(read_run(tmp_path / tiny.run_id).probabilities()[0],
-                                  read_run(folder).probabilities()[0])
+    np.testing.assert_array_equal(
+        read_run(tmp_path / tiny.run_id).probabilities()[0], read_run(folder).probabilities()[0]
+    )
     for one, two in zip(weights(network), weights(again)):
         np.testing.assert_array_equal(one, two)
     assert repeated["scores"] == record["scores"] and repeated["key"] == record["key"]
@@ -148,6 +159,7 @@ def test_same_seed_same_result(tiny, task, trained, tmp_path):
 
 
 # ---- cached features --------------------------------------------------------------------------------------
+
 
 def test_cached_features_do_not_change_the_training(tiny, task, trained):
     """The same history and weights, bit for bit, as without the cache."""
@@ -162,6 +174,7 @@ def test_cached_features_do_not_change_the_training(tiny, task, trained):
 
 def test_training_equals_keras_fit_of_the_whole_network(tiny, task, trained):
     """The same weights and scores as from a data set that ends and is reshuffled after each epoch, nothing cached."""
+
     class Epochs(keras.utils.PyDataset):
         epoch, rows = 0, np.arange(20)[task.split.train]
         order = rows
@@ -170,7 +183,7 @@ def test_training_equals_keras_fit_of_the_whole_network(tiny, task, trained):
             return -(-len(self.rows) // tiny.batch_size)
 
         def __getitem__(self, step):
-            rows = np.sort(self.order[step * tiny.batch_size:][:tiny.batch_size])
+            rows = np.sort(self.order[step * tiny.batch_size :][: tiny.batch_size])
             return models.preprocess(tiny.model, task.dataset.images[rows]), task.masks(rows)
 
         def on_epoch_end(self):  # Keras calls it before the first epoch too
@@ -179,11 +192,16 @@ def test_training_equals_keras_fit_of_the_whole_network(tiny, task, trained):
 
     network, kept = training.build(tiny), task.split.validation
     whole = keras.Model(network.input, network.get_layer("logits").output)
-    whole.compile(keras.optimizers.RMSprop(tiny.learning_rate, epsilon=tiny.rmsprop_epsilon), losses.IoULoss(),
-                  metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
+    whole.compile(
+        keras.optimizers.RMSprop(tiny.learning_rate, epsilon=tiny.rmsprop_epsilon),
+        losses.IoULoss(),
+        metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft],
+    )
     best = keras.callbacks.EarlyStopping("val_iou", patience=tiny.patience, restore_best_weights=True, mode="max")
     validation = models.preprocess(tiny.model, task.dataset.images[kept]), task.masks(kept)
-    fitted = whole.fit(Epochs(), validation_data=validation, epochs=tiny.epochs, verbose=0, shuffle=False, callbacks=[best])
+    fitted = whole.fit(
+        Epochs(), validation_data=validation, epochs=tiny.epochs, verbose=0, shuffle=False, callbacks=[best]
+    )
     history = read_run(trained[0]).history
     assert set(fitted.history) == set(history) - {"epoch"}
     for name, expected in fitted.history.items():
@@ -219,6 +237,7 @@ def test_features_depend_on_the_frozen_weights(tiny, task, cache):
 
 
 # ---- stopping ---------------------------------------------------------------------------------------------
+
 
 class Ruin(keras.callbacks.Callback):
     """Makes every epoch but the first predict nothing, which RMSprop's steps of 0.001 cannot undo."""
@@ -259,6 +278,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
     class NoNumber(losses.IoULoss):
         def call(self, y_true, y_pred):
             return super().call(y_true, y_pred) * float("nan")
+
     monkeypatch.setitem(training.LOSSES, "iou", NoNumber)
     with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan in epoch 1; .*learning_rate"):
         training.run(tiny, tmp_path / tiny.run_id, task=task)
@@ -266,6 +286,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
 
 
 # ---- where a run writes -----------------------------------------------------------------------------------
+
 
 def test_an_earlier_run_is_set_aside_by_a_complete_one_only(tiny, task, tmp_path):
     folder = tmp_path / tiny.run_id
@@ -289,20 +310,24 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tiny, tmp_pa
 
 # ---- full size ------------------------------------------------------------------------------------------
 
+
 def test_a_step_at_224_pixels_does_not_abort():
     """At this size the gradient of Keras' transposed convolution aborts TensorFlow on a CPU."""
-    script = ("import keras, numpy as np\n"
-              "from lib import losses, models\n"
-              "network = models.build('bfcn32s', 224, 0.125, 8, 'none', 0)\n"
-              "network = keras.Model(network.input, network.get_layer('logits').output)\n"
-              "network.compile('rmsprop', losses.IoULoss())\n"
-              "x = np.zeros((20, 224, 224, 3), 'float32')\n"
-              "print('loss', float(network.train_on_batch(x, x[..., :1])))\n")
+    script = (
+        "import keras, numpy as np\n"
+        "from lib import losses, models\n"
+        "network = models.build('bfcn32s', 224, 0.125, 8, 'none', 0)\n"
+        "network = keras.Model(network.input, network.get_layer('logits').output)\n"
+        "network.compile('rmsprop', losses.IoULoss())\n"
+        "x = np.zeros((20, 224, 224, 3), 'float32')\n"
+        "print('loss', float(network.train_on_batch(x, x[..., :1])))\n"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("loss "), done.stderr[-2000:]
 
 
 # ---- beyond the paper -------------------------------------------------------------------------------------
+
 
 def test_scores_beyond_the_paper(trained, task):
     """The threshold comes from the validation part; the other scores from the maps that are stored."""
@@ -323,8 +348,10 @@ def test_the_reduction_of_the_loss_is_a_parameter(tiny):
     mask, logits = np.zeros((4, 8, 8, 1)), np.ones((4, 8, 8, 1), "float32")
     mask[:, :4] = 1
     for name, own in (("iou", "sum"), ("bce", "mean"), ("dice", "sum")):
-        found = {reduction: float(training.loss(replace(tiny, loss=name, loss_reduction=reduction))(mask, logits))
-                 for reduction in ("own", "sum", "mean")}
+        found = {
+            reduction: float(training.loss(replace(tiny, loss=name, loss_reduction=reduction))(mask, logits))
+            for reduction in ("own", "sum", "mean")
+        }
         assert found["sum"] == pytest.approx(4 * found["mean"]) and found["own"] == found[own]
 
 
@@ -334,7 +361,9 @@ def test_pooled_takes_the_batch_as_one_image(tiny):
     tall = [x.reshape(1, 32, 8, 1) for x in (mask, logits)]
     for name in ("iou", "bce", "dice", "lovasz_hinge", "bce_iou"):
         of_tall = float(training.loss(replace(tiny, loss=name))(*tall))
-        assert float(training.loss(replace(tiny, loss=name, loss_reduction="pooled"))(mask, logits)) == pytest.approx(of_tall)
+        assert float(training.loss(replace(tiny, loss=name, loss_reduction="pooled"))(mask, logits)) == pytest.approx(
+            of_tall
+        )
 
 
 def test_every_loss_that_may_be_asked_for_is_there():
@@ -360,8 +389,11 @@ def test_other_networks_train_as_the_papers_do(tiny, task, model, cached):
     history, outcome = training.fit(chosen, network, task)
     assert len(history["loss"]) == outcome["epochs_run"] and np.isfinite(history["loss"]).all()
     assert outcome["predict"](task.split.test).shape == task.masks(task.split.test).shape
-    moved = {layer.name for layer in network.layers
-             if any((a != b).any() for a, b in zip(before[layer.name], layer.get_weights()))}
+    moved = {
+        layer.name
+        for layer in network.layers
+        if any((a != b).any() for a, b in zip(before[layer.name], layer.get_weights()))
+    }
     assert moved == {layer.name for layer in network.layers if layer.trainable and before[layer.name]}
     assert "block4_conv1" in moved and "block3_conv3" not in moved
     assert (models.halves(network, 2)[0] is not None) == cached

@@ -23,8 +23,13 @@ def write(folder, rng, **params):
     """One run: scores are the loss's effect plus effects of seed and image, the same for all losses."""
     config = resolve(params)
     seed_effect, image_effect = 0.01 * config.seed, np.linspace(-0.05, 0.05, len(IDS))
-    columns = {name: EFFECTS["iou_soft" if name == "iou_soft" else "iou"][config.loss] + seed_effect + image_effect
-               + rng.normal(0, 1e-4, len(IDS)) for name in conditions.SCORES}
+    columns = {
+        name: EFFECTS["iou_soft" if name == "iou_soft" else "iou"][config.loss]
+        + seed_effect
+        + image_effect
+        + rng.normal(0, 1e-4, len(IDS))
+        for name in conditions.SCORES
+    }
     collapsed = config.part == "hair" and config.loss == "iou" and config.seed == 0
     counts = {"tp": 0, "fp": 0, "fn": 2, "tn": 2} if collapsed else {"tp": 1, "fp": 1, "fn": 1, "tn": 1}
     run = folder / config.run_id
@@ -35,12 +40,30 @@ def write(folder, rng, **params):
         writer.writerows([name, *values, *counts.values()] for name, *values in zip(IDS, *columns.values()))
     best = {0.0005: 0.6, 0.001: 0.7 if config.loss == "iou" else 0.5}[config.learning_rate]
     (run / "history.csv").write_text(f"epoch,loss,val_loss,val_iou\n1,1,1,0.1\n2,1,1,{best}\n")
-    (run / "record.json").write_text(json.dumps({
-        "format": 1, "run_id": config.run_id, "params": {**config.__dict__}, "seed": config.seed, "key": "0",
-        "scores": {name: float(np.mean(columns.get(name, 0.5))) for name in record.SCORES},
-        "epochs_run": 2, "best_epoch": 2, "seconds": {"total": 1.0}, "versions": {},
-        "data": {"source": "made up", "note": "made-up faces", "scaled": False, "counts": {"train": 60, "test": len(IDS)},
-                 "positive_share": 0.1 if config.part else 0.2, "digest": "f"}}))
+    (run / "record.json").write_text(
+        json.dumps(
+            {
+                "format": 1,
+                "run_id": config.run_id,
+                "params": {**config.__dict__},
+                "seed": config.seed,
+                "key": "0",
+                "scores": {name: float(np.mean(columns.get(name, 0.5))) for name in record.SCORES},
+                "epochs_run": 2,
+                "best_epoch": 2,
+                "seconds": {"total": 1.0},
+                "versions": {},
+                "data": {
+                    "source": "made up",
+                    "note": "made-up faces",
+                    "scaled": False,
+                    "counts": {"train": 60, "test": len(IDS)},
+                    "positive_share": 0.1 if config.part else 0.2,
+                    "digest": "f",
+                },
+            }
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +122,9 @@ def test_conditions_have_their_share_and_collapsed_runs(study):
 
 def test_scores_tell_the_loss_from_the_metric(study):
     rows = {row[1]: row for row in conditions.metric_table({"mine": study}).rows}
-    assert rows["IoU at 0.5"][4] == pytest.approx(0.05, abs=1e-3) and rows["IoU′ (no threshold)"][4] == pytest.approx(0.24, abs=1e-3)
+    assert rows["IoU at 0.5"][4] == pytest.approx(0.05, abs=1e-3) and rows["IoU′ (no threshold)"][4] == pytest.approx(
+        0.24, abs=1e-3
+    )
     assert conditions.mixed_model([study]).effect.difference == pytest.approx(0.05, abs=1e-3)
 
 
@@ -115,18 +140,33 @@ def test_rates_are_compared_apart_for_all_else_that_varies(tmp_path):
     for loss in ("bce", "iou"):
         for rate, epochs in ((0.0005, 40), (0.001, 10)):
             for size in (96, 128):
-                write(tmp_path / "study", np.random.default_rng(0), loss=loss, learning_rate=rate, image_size=size,
-                      epochs=epochs, tag=f"{rate:g}-{size}")
+                write(
+                    tmp_path / "study",
+                    np.random.default_rng(0),
+                    loss=loss,
+                    learning_rate=rate,
+                    image_size=size,
+                    epochs=epochs,
+                    tag=f"{rate:g}-{size}",
+                )
     rows = conditions.tables("study", read_study(tmp_path / "study"))["best-rates"].rows
-    assert sorted(row[:3] for row in rows) == [[f"image size {size}", loss, 2] for size in (128, 96) for loss in ("BCE", "IoU")]
+    assert sorted(row[:3] for row in rows) == [
+        [f"image size {size}", loss, 2] for size in (128, 96) for loss in ("BCE", "IoU")
+    ]
 
 
 def test_rates_are_not_compared_where_the_number_of_epochs_varies_too(tmp_path):
     for loss in ("bce", "iou"):
         for rate in (0.0005, 0.001):
             for epochs in (10, 40):
-                write(tmp_path / "study", np.random.default_rng(0), loss=loss, learning_rate=rate, epochs=epochs,
-                      tag=f"{rate:g}-{epochs}")
+                write(
+                    tmp_path / "study",
+                    np.random.default_rng(0),
+                    loss=loss,
+                    learning_rate=rate,
+                    epochs=epochs,
+                    tag=f"{rate:g}-{epochs}",
+                )
     study = read_study(tmp_path / "study")
     with pytest.raises(InputError, match="several conditions at learning rate 0.0005"):
         conditions.best_rates_table(study)
@@ -142,8 +182,12 @@ def test_random_splits_are_compared_over_splits(tmp_path):
                 write(tmp_path / "study", rng, loss=loss, model=model, split="random", seed=seed, tag=f"seed{seed}")
     study = read_study(tmp_path / "study")
     mean = {(run.cell.model, run.loss, run.record["seed"]): run.per_image["iou"].mean() for run in study.values()}
-    d = np.array([np.mean([mean[model, "iou", seed] - mean[model, "bce", seed] for model in ("bfcn32s", "fcresnet")])
-                  for seed in range(4)])
+    d = np.array(
+        [
+            np.mean([mean[model, "iou", seed] - mean[model, "bce", seed] for model in ("bfcn32s", "fcresnet")])
+            for seed in range(4)
+        ]
+    )
     effect = conditions.compare(conditions.conditions(study), "iou", "iou")
     half = stats.t(3).ppf(0.975) * np.sqrt((1 / 4 + len(IDS) / 60) * d.var(ddof=1))
     assert effect[:3] == pytest.approx((d.mean(), d.mean() - half, d.mean() + half)) and effect.unit == "splits"
@@ -188,7 +232,7 @@ def test_the_report_of_such_a_study_is_the_notebook_beyond(study):
 
 
 def test_the_overview_counts_what_is_there(study):
-    row, = conditions.overview_table({"losses": study}).rows
+    (row,) = conditions.overview_table({"losses": study}).rows
     assert row == ["losses", 24, len(configurations("losses")), 2, 3, 4, 0, 1, study.folder.parent.name]
     assert conditions.overview_table({"made-up": study}).rows[0][2] is None
 
@@ -209,7 +253,26 @@ def test_one_seed_gives_differences_without_intervals_and_says_why(study, tmp_pa
 
 
 def test_conditions_are_named_in_words():
-    words = [conditions._word(*item) for item in (("model", "fcn8s"), ("model", "mobilenetv2"), ("dataset", "helen"), ("hair", False),
-                                              ("part", ""), ("learning_rate", 3e-4), ("monitor", "val_loss"), ("epochs", None))]
-    assert words == ["FCN-8s", "mobilenetv2", "HELEN", "no hair", "face", "learning rate 0.0003", "stopping on validation loss",
-                     "epochs not recorded"]
+    words = [
+        conditions._word(*item)
+        for item in (
+            ("model", "fcn8s"),
+            ("model", "mobilenetv2"),
+            ("dataset", "helen"),
+            ("hair", False),
+            ("part", ""),
+            ("learning_rate", 3e-4),
+            ("monitor", "val_loss"),
+            ("epochs", None),
+        )
+    ]
+    assert words == [
+        "FCN-8s",
+        "mobilenetv2",
+        "HELEN",
+        "no hair",
+        "face",
+        "learning rate 0.0003",
+        "stopping on validation loss",
+        "epochs not recorded",
+    ]

@@ -16,6 +16,7 @@ def test_people_are_the_clusters_of_lfw():
 
 # ---- coverage, and Student's t for the crossed design ------------------------------------------------------
 
+
 def coverage(interval, cells, seeds, seed_spread, studies=300, between_cells=0.0):
     """Share of simulated studies whose 95 % interval holds the truth: effects of seeds, of 60 people, of both.
 
@@ -24,8 +25,10 @@ def coverage(interval, cells, seeds, seed_spread, studies=300, between_cells=0.0
     rng, covered = np.random.default_rng(3), 0
     for _ in range(studies):
         people, common = rng.normal(0, 1, (1, 60)), rng.normal(0, seed_spread, (seeds, 1))
-        effects = [between_cells**0.5 * common + (1 - between_cells)**0.5 * rng.normal(0, seed_spread, (seeds, 1))
-                   for _ in range(cells)]
+        effects = [
+            between_cells**0.5 * common + (1 - between_cells) ** 0.5 * rng.normal(0, seed_spread, (seeds, 1))
+            for _ in range(cells)
+        ]
         differences = [0.3 + effect + people + rng.normal(0, 0.5, (seeds, 60)) for effect in effects]
         effect = interval(differences, [np.arange(60)] * cells)
         covered += effect.low <= 0.3 <= effect.high
@@ -46,8 +49,9 @@ def test_crossed_t_by_hand():
     """Seed means 1, 3: variance 2 / 2 = 1, 1 degree of freedom. Image means 0, 4: influences -1, 1 of the mean 2,
     squared and summed 2, times 2 / 1 = 4, 1 degree. Variance 5; degrees of freedom 25 / (1 + 16)."""
     effect, t = intervals.crossed_t([[[-1, 3], [1, 5]]], [[0, 1]]), distributions.t(25 / 17)
-    assert effect == pytest.approx((2, 2 - t.ppf(0.975) * 5**0.5, 2 + t.ppf(0.975) * 5**0.5, 2 * t.sf(2 / 5**0.5), 2,
-                                    "seeds and people"))
+    assert effect == pytest.approx(
+        (2, 2 - t.ppf(0.975) * 5**0.5, 2 + t.ppf(0.975) * 5**0.5, 2 * t.sf(2 / 5**0.5), 2, "seeds and people")
+    )
 
 
 def over_seeds(d):
@@ -64,7 +68,9 @@ def test_crossed_t_takes_a_seed_as_the_same_in_every_cell_that_has_it():
     assert found[:4] == pytest.approx(over_seeds(cells.mean(0)))
     shuffled = intervals.crossed_t([arrays[0], arrays[1][::-1]], [np.arange(3)] * 2, seeds=["abcd", "dcba"])
     assert shuffled[:4] == pytest.approx(found[:4])
-    apart = intervals.crossed_t(arrays, [np.arange(3)] * 2, seeds=["abcd", "efgh"])  # variances add up, 3 degrees of freedom
+    apart = intervals.crossed_t(
+        arrays, [np.arange(3)] * 2, seeds=["abcd", "efgh"]
+    )  # variances add up, 3 degrees of freedom
     half = distributions.t(3).ppf(0.975) * (cells.var(1, ddof=1).sum() / 4 / 4) ** 0.5
     assert (apart.low, apart.high) == pytest.approx((cells.mean() - half, cells.mean() + half))
 
@@ -87,6 +93,7 @@ def test_crossed_t_has_no_interval_for_a_single_seed_and_says_so():
 
 
 # ---- losses compared --------------------------------------------------------------------------------------
+
 
 def test_probability_of_improvement_by_hand():
     """Cell 1: (2, 3) against (1, 2): 3 wins and a tie of 4 pairs. Cell 2: never."""
@@ -117,40 +124,56 @@ def test_losses_are_compared_with_the_reference():
     assert (better.p_holm, same.p_holm) == pytest.approx(tuple(stats.holm([better.effect.p, same.effect.p])))
 
 
-@pytest.mark.parametrize("shift, spread, verdict", [
-    (0, 1, "equivalent"), (0.02, 1, "different"), (0, 20, "undecided"), (0.002, 1, "equivalent, though not equal")])
+@pytest.mark.parametrize(
+    "shift, spread, verdict",
+    [(0, 1, "equivalent"), (0.02, 1, "different"), (0, 20, "undecided"), (0.002, 1, "equivalent, though not equal")],
+)
 def test_the_verdict_is_that_of_two_one_sided_tests_and_one_of_two_sides(shift, spread, verdict):
     """Images agree, so that the tests are those of scipy over seeds."""
     d = shift + spread * np.array([-0.001, 0.001, 0.0005, -0.0005, 0.0002])
     scores = {"bce": [np.full((5, 3), 0.5)], "iou": [0.5 + np.repeat(d[:, None], 3, 1)]}
-    found, = intervals.compare_losses(scores, [np.arange(3)])
-    sides = [distributions.ttest_1samp(d, -0.005, alternative="greater").pvalue,
-             distributions.ttest_1samp(d, 0.005, alternative="less").pvalue]
+    (found,) = intervals.compare_losses(scores, [np.arange(3)])
+    sides = [
+        distributions.ttest_1samp(d, -0.005, alternative="greater").pvalue,
+        distributions.ttest_1samp(d, 0.005, alternative="less").pvalue,
+    ]
     assert found.verdict == verdict
     assert verdict.startswith("equivalent") == (max(sides) < 0.05)
     assert ("different" in verdict or "not equal" in verdict) == (distributions.ttest_1samp(d, 0).pvalue < 0.05)
 
 
 def test_losses_of_a_single_seed_are_compared_but_not_tested():
-    found, = intervals.compare_losses({"bce": [[[0.5, 0.7]]], "iou": [[[0.6, 0.8]]]}, [[0, 1]])
+    (found,) = intervals.compare_losses({"bce": [[[0.5, 0.7]]], "iou": [[[0.6, 0.8]]]}, [[0, 1]])
     assert found.effect.difference == pytest.approx(0.1)
     assert np.isnan(found.p_holm) and found.verdict == "untested"
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: intervals.crossed_t([], []), "differences and clusters have 0 and 0 cells"),
-    (lambda: intervals.crossed_t([[[1, np.nan]]], [[0, 1]]), "cell 0: differences of shape (1, 2)"),
-    (lambda: intervals.crossed_t([[[1, 2]]], [[0]]), "cell 0: differences of shape (1, 2) and clusters of shape (1,)"),
-    (lambda: intervals.probability_of_improvement([[1]], []), "a and b have 1 and 0 cells"),
-    (lambda: intervals.crossed_t([[[1, 2], [3]]], [[0, 1]]), "differences, clusters: "),
-    (lambda: intervals.crossed_t([[["a", "b"]]], [[0, 1]]), "differences, clusters: "),
-    (lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], 95), "confidence: 95 is not valid"),
-    (lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], seeds=["abc"]), "seeds: give one label for each row"),
-    (lambda: intervals.probability_of_improvement([["a"]], [[1]]), "values: "),
-    (lambda: intervals.compare_losses({"iou": [[[1.0]]]}, [[0]]), "scores: no loss to compare with 'bce' among iou"),
-    (lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]] * 2]}, [[0, 1]]), "scores of iou and bce"),
-    (lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]]]}, [[0, 1]], margin=0), "margin is 0"),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: intervals.crossed_t([], []), "differences and clusters have 0 and 0 cells"),
+        (lambda: intervals.crossed_t([[[1, np.nan]]], [[0, 1]]), "cell 0: differences of shape (1, 2)"),
+        (
+            lambda: intervals.crossed_t([[[1, 2]]], [[0]]),
+            "cell 0: differences of shape (1, 2) and clusters of shape (1,)",
+        ),
+        (lambda: intervals.probability_of_improvement([[1]], []), "a and b have 1 and 0 cells"),
+        (lambda: intervals.crossed_t([[[1, 2], [3]]], [[0, 1]]), "differences, clusters: "),
+        (lambda: intervals.crossed_t([[["a", "b"]]], [[0, 1]]), "differences, clusters: "),
+        (lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], 95), "confidence: 95 is not valid"),
+        (lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], seeds=["abc"]), "seeds: give one label for each row"),
+        (lambda: intervals.probability_of_improvement([["a"]], [[1]]), "values: "),
+        (
+            lambda: intervals.compare_losses({"iou": [[[1.0]]]}, [[0]]),
+            "scores: no loss to compare with 'bce' among iou",
+        ),
+        (
+            lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]] * 2]}, [[0, 1]]),
+            "scores of iou and bce",
+        ),
+        (lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]]]}, [[0, 1]], margin=0), "margin is 0"),
+    ],
+)
 def test_unusable_input_is_refused(call, sentence):
     with pytest.raises(InputError) as refused:
         call()

@@ -19,6 +19,14 @@ def test_scores_and_settings_are_those_of_records():
 
 
 def test_no_two_things_have_one_name_and_iou_has_a_prime():
-    for given in (names.NETWORKS, names.DATASETS, names.LOSSES, names.SCORES, names.COLUMNS, names.SETTINGS, names.VALUES):
+    for given in (
+        names.NETWORKS,
+        names.DATASETS,
+        names.LOSSES,
+        names.SCORES,
+        names.COLUMNS,
+        names.SETTINGS,
+        names.VALUES,
+    ):
         assert len(set(given.values())) == len(given)
         assert not any("IoU'" in name for name in given.values())  # U+2032 it is: IoU′

@@ -33,8 +33,9 @@ def test_the_note_names_each_source_once_and_scaled_splits(tmp_path):
     write_run(tmp_path, FIRST, "bce")
     write_run(tmp_path, config.CELLS[4], "iou", note="", source="stand-in", scaled=True)
     note = pairs.data_note(list(outputs.read_study(tmp_path).values()))
-    assert note == ("Data: LFW: made-up faces; "
-                    "HELEN: stand-in (split scaled to fewer images: 6 train, 2 validation, 2 test).")
+    assert note == (
+        "Data: LFW: made-up faces; HELEN: stand-in (split scaled to fewer images: 6 train, 2 validation, 2 test)."
+    )
     assert pairs.data_note([]) == ""
 
 
@@ -61,7 +62,9 @@ def test_collapsed_and_capped_runs_are_told_from_others(tmp_path):
     run = outputs.read_study(tmp_path)[FIRST.run_id("iou")]
     assert pairs.collapsed(run) == "" and not pairs.is_capped(run)  # its record does not say which limit it had
     for kind, others in (("positive", ("fn", "tn")), ("negative", ("tp", "fp"))):
-        run.__dict__["per_image"] = {name: np.array([0, 0] if name in others else [1, 0]) for name in ("tp", "fp", "fn", "tn")}
+        run.__dict__["per_image"] = {
+            name: np.array([0, 0] if name in others else [1, 0]) for name in ("tp", "fp", "fn", "tn")
+        }
         assert pairs.collapsed(run) == kind
     run.record["params"]["epochs"] = 3
     assert pairs.is_capped(run)
@@ -72,5 +75,8 @@ def test_collapsed_and_capped_runs_are_told_from_others(tmp_path):
 def test_differences_are_iou_loss_minus_bce_and_the_papers_without_a_study(folder):
     found = pairs.differences(outputs.read_study(folder))
     assert {metric: values.tolist() for metric, values in found.items()} == {
-        "iou": [pytest.approx(7 / 12 - 0.5)], "iou_soft": [0], "accuracy": [0]}
+        "iou": [pytest.approx(7 / 12 - 0.5)],
+        "iou_soft": [0],
+        "accuracy": [0],
+    }
     assert pairs.differences()["iou"][0] == pytest.approx(0.921 - 0.906) and len(pairs.differences()["accuracy"]) == 16

@@ -1,7 +1,5 @@
 """lib/analysis/predictions.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
 
-
-
 import numpy as np
 import pytest
 from made_up_study import study_of, write_paper_study, write_run
@@ -39,8 +37,9 @@ def test_empty_labels(evaluation):
 def test_the_level_of_one_half_is_that_of_the_records(evaluation):
     probabilities = np.random.default_rng(1).random((3, 16, 16))
     quantised = Evaluation(None, evaluation.masks, metrics.quantise(probabilities))
-    np.testing.assert_allclose(quantised.curves[0][:, 127],
-                               metrics.confusion(evaluation.masks, probabilities > 0.5).iou, rtol=1e-6)
+    np.testing.assert_allclose(
+        quantised.curves[0][:, 127], metrics.confusion(evaluation.masks, probabilities > 0.5).iou, rtol=1e-6
+    )
 
 
 def test_maps_of_other_images_are_refused(tmp_path):

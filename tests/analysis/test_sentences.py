@@ -13,25 +13,32 @@ from lib.outputs import read_study
 HAIR, SMALL = config.CELLS[:2]
 
 
-@pytest.mark.parametrize(("pairs", "word", "words"), [
-    ([(0.9, 0.8), (0.8, 0.71)], "yes", "is higher by 0.095"),
-    ([(0.8, 0.9), (0.71, 0.8)], "no, BCE was better", "is lower by 0.095"),
-    ([(0.8, 0.9), (0.9, 0.8)], "no clear difference", "no clear difference (mean +0.000)"),
-    ([(0.8, 0.9)], "too few pairs of runs to tell", "a single pair, IoU loss minus BCE is -0.100"),
-])
+@pytest.mark.parametrize(
+    ("pairs", "word", "words"),
+    [
+        ([(0.9, 0.8), (0.8, 0.71)], "yes", "is higher by 0.095"),
+        ([(0.8, 0.9), (0.71, 0.8)], "no, BCE was better", "is lower by 0.095"),
+        ([(0.8, 0.9), (0.9, 0.8)], "no clear difference", "no clear difference (mean +0.000)"),
+        ([(0.8, 0.9)], "too few pairs of runs to tell", "a single pair, IoU loss minus BCE is -0.100"),
+    ],
+)
 def test_words_for_either_sign(tmp_path, pairs, word, words):
     study = study_of(tmp_path, *((pair, pair) for pair in pairs))
-    assert sentences.headline(study) == (f"**Did IoU loss beat BCE here? By IoU at 0.5: {word}; "
-                                        f"by IoU′ (no threshold): {word}.**")
+    assert sentences.headline(study) == (
+        f"**Did IoU loss beat BCE here? By IoU at 0.5: {word}; by IoU′ (no threshold): {word}.**"
+    )
     assert words in sentences.comparison(study, "iou")
 
 
-@pytest.mark.parametrize(("iou", "soft", "words"), [
-    ((0.90, 0.88), (0.88, 0.80), "**75 % of it vanishes"),  # 0.02 of 0.08 is left
-    ((0.88, 0.90), (0.88, 0.80), "**all of it vanishes"),
-    ((0.90, 0.80), (0.88, 0.80), "does not make it smaller"),
-    ((0.88, 0.90), (0.78, 0.80), "no deficit to explain"),
-])
+@pytest.mark.parametrize(
+    ("iou", "soft", "words"),
+    [
+        ((0.90, 0.88), (0.88, 0.80), "**75 % of it vanishes"),  # 0.02 of 0.08 is left
+        ((0.88, 0.90), (0.88, 0.80), "**all of it vanishes"),
+        ((0.90, 0.80), (0.88, 0.80), "does not make it smaller"),
+        ((0.88, 0.90), (0.78, 0.80), "no deficit to explain"),
+    ],
+)
 def test_effect_of_the_threshold(tmp_path, iou, soft, words):
     assert words in sentences.threshold_effect(study_of(tmp_path, (iou, soft)))
 
@@ -47,7 +54,9 @@ def test_a_collapsed_run_is_told(tmp_path):
     write_run(tmp_path, HAIR, "iou")
     write_run(tmp_path, HAIR, "bce")
     table = tmp_path / HAIR.run_id("iou") / "per_image.csv"
-    table.write_text("id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n")
+    table.write_text(
+        "id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n"
+    )
     text = sentences.completeness(read_study(tmp_path))
     assert f"**`{HAIR.run_id('iou')}` calls every pixel of every test image positive**" in text
     assert text.count("collapsed") == 1

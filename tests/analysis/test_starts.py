@@ -27,8 +27,15 @@ def study(tmp_path):
                 counts = dict.fromkeys(("fn", "tn"), np.array([0, 0])) if collapsed else {"fn": [1, 1], "tn": [1, 1]}
                 folder = tmp_path / "study" / made["run_id"]
                 folder.mkdir(parents=True)
-                per_image = {"id": ["Ann_Lee_0001", "Bo_0001"], "accuracy": iou, "iou": iou, "iou_soft": iou,
-                             "tp": [1, 1], "fp": [1, 1], **counts}
+                per_image = {
+                    "id": ["Ann_Lee_0001", "Bo_0001"],
+                    "accuracy": iou,
+                    "iou": iou,
+                    "iou_soft": iou,
+                    "tp": [1, 1],
+                    "fp": [1, 1],
+                    **counts,
+                }
                 history = {"epoch": [1, 2], "val_iou": [0.3 - 0.1 * (start == "glorot"), 0.5]}
                 record.write(folder, made, history, per_image, np.zeros((2, 2, 2), "uint8"))
     return read_study(tmp_path / "study")

@@ -9,11 +9,14 @@ from lib.analysis import paper, stats
 from lib.record import METRICS
 
 
-@pytest.mark.parametrize("metric, t, p, wilcoxon_p, wins", [
-    ("accuracy", 0.652, 0.524, 0.376, (9, 6, 1)),
-    ("iou", 4.445, 4.73e-4, 0.00342, (15, 1, 0)),
-    ("epochs", -1.182, 0.256, 0.552, (8, 8, 0)),
-])
+@pytest.mark.parametrize(
+    "metric, t, p, wilcoxon_p, wins",
+    [
+        ("accuracy", 0.652, 0.524, 0.376, (9, 6, 1)),
+        ("iou", 4.445, 4.73e-4, 0.00342, (15, 1, 0)),
+        ("epochs", -1.182, 0.256, 0.552, (8, 8, 0)),
+    ],
+)
 def test_figures_of_the_papers_tables(metric, t, p, wilcoxon_p, wins):
     found = stats.compare(*paper.scores(metric).T, metric)
     assert found["n"] == 16
@@ -42,8 +45,9 @@ def test_t_test_by_hand():
     t, p = stats.paired_t_test([1, 3, 5], [0, 1, 2])
     assert t == pytest.approx(2 * math.sqrt(3))
     assert p == pytest.approx(1 - t / math.sqrt(t * t + 2))  # closed form for 2 degrees of freedom
-    assert stats.mean_interval([1, 3, 5], [0, 1, 2]) == pytest.approx((2 - 4.30265 / math.sqrt(3),
-                                                                       2 + 4.30265 / math.sqrt(3)), rel=1e-5)
+    assert stats.mean_interval([1, 3, 5], [0, 1, 2]) == pytest.approx(
+        (2 - 4.30265 / math.sqrt(3), 2 + 4.30265 / math.sqrt(3)), rel=1e-5
+    )
 
 
 def test_wilcoxon_by_hand():
@@ -87,15 +91,27 @@ def test_epochs_have_no_error_reduction():
     assert math.isnan(stats.compare([10, 12], [11, 10], "epochs")["error_reduction"])
 
 
-@pytest.mark.parametrize("function", [stats.paired_t_test, stats.mean_interval, stats.wilcoxon, stats.wins,
-                                      stats.error_reduction, stats.largest_difference])
-@pytest.mark.parametrize("a, b, why", [
-    ([], [], "empty"),
-    ([1, 2], [1], "same length"),
-    ([[1, 2]], [[1, 2]], "same length"),
-    ([1, float("nan")], [1, 2], "pair 1"),
-    ([1, 2], [float("inf"), 2], "pair 0"),
-])
+@pytest.mark.parametrize(
+    "function",
+    [
+        stats.paired_t_test,
+        stats.mean_interval,
+        stats.wilcoxon,
+        stats.wins,
+        stats.error_reduction,
+        stats.largest_difference,
+    ],
+)
+@pytest.mark.parametrize(
+    "a, b, why",
+    [
+        ([], [], "empty"),
+        ([1, 2], [1], "same length"),
+        ([[1, 2]], [[1, 2]], "same length"),
+        ([1, float("nan")], [1, 2], "pair 1"),
+        ([1, 2], [float("inf"), 2], "pair 0"),
+    ],
+)
 def test_unusable_arrays_are_refused(function, a, b, why):
     with pytest.raises(InputError, match=why):
         function(a, b)
@@ -107,6 +123,7 @@ def test_an_unknown_metric_is_refused():
 
 
 # ---- splits and several losses --------------------------------------------------------------------
+
 
 def test_satterthwaite_by_hand():
     """Variances 1 and 3 with 2 and 9 degrees of freedom: 16 / (1/2 + 1) = 32/3."""
@@ -143,12 +160,15 @@ def test_holm_by_hand():
     assert stats.holm([0.5, 0.6]).tolist() == [1, 1] and stats.holm([]).size == 0
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: stats.nadeau_bengio([], 9, 1), "values of shape (0,) are not valid"),
-    (lambda: stats.nadeau_bengio([0.1, math.nan], 9, 1), "values of shape (2,) are not valid"),
-    (lambda: stats.nadeau_bengio([1, 2], 0, 5), "train, test: 0 and 5 are not valid"),
-    (lambda: stats.holm([0.5, 1.5]), "p: a p-value is outside [0, 1]"),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: stats.nadeau_bengio([], 9, 1), "values of shape (0,) are not valid"),
+        (lambda: stats.nadeau_bengio([0.1, math.nan], 9, 1), "values of shape (2,) are not valid"),
+        (lambda: stats.nadeau_bengio([1, 2], 0, 5), "train, test: 0 and 5 are not valid"),
+        (lambda: stats.holm([0.5, 1.5]), "p: a p-value is outside [0, 1]"),
+    ],
+)
 def test_what_cannot_be_tested_is_refused(call, sentence):
     with pytest.raises(InputError) as refused:
         call()

@@ -8,8 +8,13 @@ from lib import InputError, config, outputs
 from lib.analysis import sentences, tables
 from lib.analysis.tables import Table
 
-TABLE = Table("A <title>", ["name", "a", "b", "n"], [["x|y", 0.12345, 0.5, 3], ["<b>", None, np.nan, 2]],
-              "Data: made up & small.", ((1, 2, True),))
+TABLE = Table(
+    "A <title>",
+    ["name", "a", "b", "n"],
+    [["x|y", 0.12345, 0.5, 3], ["<b>", None, np.nan, 2]],
+    "Data: made up & small.",
+    ((1, 2, True),),
+)
 
 
 @pytest.fixture
@@ -37,8 +42,18 @@ def test_text_is_a_markdown_table():
     assert [cell.strip() for cell in lines[4].split(" | ")] == [r"| x\|y", "0.123", "**0.500**", "3 |"]
 
 
-@pytest.mark.parametrize("value, text", [(0.9126, "0.913"), (4.73e-4, "0.00047"), (0.0, "0.000"), (12, "12"),
-                                         (None, "–"), (float("nan"), "–"), ("big", "big")])
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.9126, "0.913"),
+        (4.73e-4, "0.00047"),
+        (0.0, "0.000"),
+        (12, "12"),
+        (None, "–"),
+        (float("nan"), "–"),
+        ("big", "big"),
+    ],
+)
 def test_cells_as_text(value, text):
     assert text in str(Table("", ["x"], [[value]]))
 
@@ -92,7 +107,8 @@ def test_statistics_of_study_and_paper(study):
     table = tables.statistics_table(study)
     rows = {(row[0], row[1]): dict(zip(table.columns, row)) for row in table.rows}
     assert list(rows) == [("this study", name) for name in ("accuracy", "IoU", "IoU′", "epochs")] + [
-        ("paper", name) for name in ("accuracy", "IoU", "epochs")]
+        ("paper", name) for name in ("accuracy", "IoU", "epochs")
+    ]
     here = rows["this study", "IoU"]
     assert (here["n"], here["better: L_IoU"]) == (3, 3)
     assert here["mean difference"] == pytest.approx(0.02)
@@ -125,7 +141,8 @@ def test_bounds_of_the_paper_exclude_only_bce_rows_of_bfcn32s():
     rows = tables.bounds_table().rows
     assert len(rows) == 16
     assert {tuple(row[:3]) for row in rows if row[-1] != "inside"} == {
-        ("BFCN-32s", cell.name, "L_BCE") for cell in config.CELLS[:4]}
+        ("BFCN-32s", cell.name, "L_BCE") for cell in config.CELLS[:4]
+    }
     assert {row[-1] for row in rows} == {"inside", "below"}
 
 

@@ -36,8 +36,10 @@ from lib.study import execute
 BENCH = [  # name, function from `quick` to rows
     ("IoU loss, value and gradient", bench_peers.loss),  # first: torch is slower in a process that has trained
     ("up-sampling by 32", bench_training.upsampling),
-    *((f"training epoch, {name}", lambda quick, model=model: bench_training.epoch(model, quick))
-      for model, name in MODELS.items()),
+    *(
+        (f"training epoch, {name}", lambda quick, model=model: bench_training.epoch(model, quick))
+        for model, name in MODELS.items()
+    ),
     ("share of the peak", bench_training.peak),
     ("the whole paper profile", bench_training.paper_profile),
     ("decoding LFW, reading epochs", bench_data.reading),
@@ -48,23 +50,39 @@ BENCH = [  # name, function from `quick` to rows
     ("runs by the batch, start-up and bookkeeping", bench_batch.all_runs),
     ("memory", bench_batch.memory),
 ]
-COLUMNS = ("what", "against", "unit", "ours", "ours_spread", "theirs", "theirs_spread", "ratio", "wanted", "verdict",
-           "note")
+COLUMNS = (
+    "what",
+    "against",
+    "unit",
+    "ours",
+    "ours_spread",
+    "theirs",
+    "theirs_spread",
+    "ratio",
+    "wanted",
+    "verdict",
+    "note",
+)
 
 
 def environment() -> dict:
     """What the figures depend on: machine, versions, commit, load at the start."""
+
     def first_line(*command):
         if not shutil.which(command[0]):
             return None
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
         return done.stdout.strip().partition("\n")[0] or None
 
-    found = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "system": platform.platform(),
-             "cores": execute.cores(),
-             "gpu": first_line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
-             "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-             "commit": first_line("git", "describe", "--always", "--dirty"), **provenance.versions()}
+    found = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "cores": execute.cores(),
+        "gpu": first_line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "commit": first_line("git", "describe", "--always", "--dirty"),
+        **provenance.versions(),
+    }
     for package in ("tensorflow", "jax", "torch", "segmentation-models-pytorch", "monai"):
         try:
             found[package] = metadata.version(package)
@@ -86,8 +104,10 @@ def line(row: Row) -> str:
     if row.note == MISSING:
         return f"{row.what:66}{row.against:38}{MISSING}"
     wanted = "" if row.wanted is None else f"{row.wanted:g}"
-    text = (f"{row.what:66}{row.against:38}{figure(row.ours, row.unit):>18}{figure(row.theirs, row.unit):>18}"
-            f"{row.ratio:8.2f}{wanted:>8}  {row.verdict if row.verdict == 'miss' else ''}").rstrip()
+    text = (
+        f"{row.what:66}{row.against:38}{figure(row.ours, row.unit):>18}{figure(row.theirs, row.unit):>18}"
+        f"{row.ratio:8.2f}{wanted:>8}  {row.verdict if row.verdict == 'miss' else ''}"
+    ).rstrip()
     return "\n    ".join([text, *remarks(row)])
 
 
@@ -98,10 +118,19 @@ def remarks(row: Row) -> list[str]:
 
 def record(row: Row) -> list:
     """A row as values of `COLUMNS`; empty where there is none."""
-    figures = [value for timing in (row.ours, row.theirs)
-               for value in ((timing.median, timing.spread) if timing else ("", ""))]
-    return [row.what, row.against, row.unit, *figures, "" if row.ratio is None else row.ratio,
-            "" if row.wanted is None else row.wanted, row.verdict, "; ".join(remarks(row))]
+    figures = [
+        value for timing in (row.ours, row.theirs) for value in ((timing.median, timing.spread) if timing else ("", ""))
+    ]
+    return [
+        row.what,
+        row.against,
+        row.unit,
+        *figures,
+        "" if row.ratio is None else row.ratio,
+        "" if row.wanted is None else row.wanted,
+        row.verdict,
+        "; ".join(remarks(row)),
+    ]
 
 
 def write(path: Path, table: list) -> None:
@@ -139,9 +168,17 @@ def main(argv: list[str] | None = None) -> int:
     about |= {"quick": options.quick, "only": options.only, "seconds": round(time.perf_counter() - start)}
     (out / "environment.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     if growing := [row for row in rows if row.points]:
-        write(out / "growth.csv", [("what", "x", "seconds", "linear_seconds"), *(
-            (row.what, x, seconds, row.points[0][1] * x / row.points[0][0])
-            for row in growing for x, seconds in row.points)])
+        write(
+            out / "growth.csv",
+            [
+                ("what", "x", "seconds", "linear_seconds"),
+                *(
+                    (row.what, x, seconds, row.points[0][1] * x / row.points[0][0])
+                    for row in growing
+                    for x, seconds in row.points
+                ),
+            ],
+        )
         bench_growth.draw(growing).savefig(out / "growth.png", dpi=120)
     missed = sum(row.verdict == "miss" for row in rows)
     wanted = sum(row.verdict != "" for row in rows)

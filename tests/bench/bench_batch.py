@@ -15,8 +15,13 @@ from lib.study import execute
 
 
 def quiet(*command):
-    subprocess.run([sys.executable, *map(str, command)], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=PROJECT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def fill(configs):
@@ -39,24 +44,55 @@ def all_runs(quick):
     with tempfile.TemporaryDirectory() as folder:
         fill(configs)
         wall = seconds(lambda: quiet("-m", "lib.study", "run", "--only", only, "--out", f"{folder}/ours"))
-        loop = [seconds(lambda: quiet("-m", "papermill", "notebooks/train.ipynb", f"{folder}/out.ipynb",
-                                      "-f", "params/profiles/demo.yaml", "-f", f"params/{config.run_id}.yaml",
-                                      "-p", "out_dir", f"{folder}/theirs")) for config in sample]
+        loop = [
+            seconds(
+                lambda: quiet(
+                    "-m",
+                    "papermill",
+                    "notebooks/train.ipynb",
+                    f"{folder}/out.ipynb",
+                    "-f",
+                    "params/profiles/demo.yaml",
+                    "-f",
+                    f"params/{config.run_id}.yaml",
+                    "-p",
+                    "out_dir",
+                    f"{folder}/theirs",
+                )
+            )
+            for config in sample
+        ]
         notebooks = [json.loads(Path(folder, "ours", config.run_id, "train.ipynb").read_text()) for config in configs]
         records = [json.loads(Path(folder, "ours", config.run_id, "record.json").read_text()) for config in configs]
     workers = min(len(execute.gpus()) or execute.cores(), len(configs))
-    cells = sum(cell["metadata"].get("papermill", {}).get("duration") or 0
-                for notebook in notebooks for cell in notebook["cells"])
+    cells = sum(
+        cell["metadata"].get("papermill", {}).get("duration") or 0
+        for notebook in notebooks
+        for cell in notebook["cells"]
+    )
     trained = sum(record["seconds"]["training"] + record["seconds"]["features"] for record in records)
     available, runs = wall * workers, f"{len(configs)} runs"
-    return [Row(f"{runs} of the demo, batch on all cores", "a loop of papermill's CLI", Timing(wall),
-                Timing(sum(loop) * len(configs) / len(sample)), 2.5,
-                f"the loop is projected from {len(sample)} of the runs",
-                cause=f"training and scoring take {trained / available:.0%} of our workers' time, and the loop trains too, on "
-                "all cores; start-up, which the batch shares, is what is left to save"),
-            Row(f"work in the batch of {runs}", "its wall time on all workers", Timing(available), Timing(cells), 0.85,
-                f"start-up and bookkeeping take {1 - cells / available:.0%} of {workers} workers' time, "
-                f"the notebooks' cells {cells / available:.0%}, training alone {trained / available:.0%}")]
+    return [
+        Row(
+            f"{runs} of the demo, batch on all cores",
+            "a loop of papermill's CLI",
+            Timing(wall),
+            Timing(sum(loop) * len(configs) / len(sample)),
+            2.5,
+            f"the loop is projected from {len(sample)} of the runs",
+            cause=f"training and scoring take {trained / available:.0%} of our workers' time, and the loop trains too, on "
+            "all cores; start-up, which the batch shares, is what is left to save",
+        ),
+        Row(
+            f"work in the batch of {runs}",
+            "its wall time on all workers",
+            Timing(available),
+            Timing(cells),
+            0.85,
+            f"start-up and bookkeeping take {1 - cells / available:.0%} of {workers} workers' time, "
+            f"the notebooks' cells {cells / available:.0%}, training alone {trained / available:.0%}",
+        ),
+    ]
 
 
 def seconds(way):
@@ -89,9 +125,25 @@ def memory(quick):
         return []
     found = {}
     for images in (20, 80) if quick else (200, 800, 3200):
-        done = subprocess.run([sys.executable, "-c", MEMORY, str(images)], cwd=PROJECT, check=True, text=True,
-                              capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)})
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(images)],
+            cwd=PROJECT,
+            check=True,
+            text=True,
+            capture_output=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        )
         found[images] = Timing(float(done.stdout.split()[-1]))
     fewest, *more = found
-    return [Row(f"private memory of a training, {images} images", f"{fewest} images", found[images], found[fewest], 0.9,
-                "flat is 1", "MiB") for images in more]
+    return [
+        Row(
+            f"private memory of a training, {images} images",
+            f"{fewest} images",
+            found[images],
+            found[fewest],
+            0.9,
+            "flat is 1",
+            "MiB",
+        )
+        for images in more
+    ]

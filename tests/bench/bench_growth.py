@@ -29,9 +29,14 @@ def row(what, unit, points, factor=lambda x: x):
     exponent = np.polyfit(np.log(proportional), np.log([timing.median for timing in timings]), 1)[0]
     linear = timings[0].times(proportional[-1] / proportional[0])
     measured = ", ".join(f"{x} {unit} {timing.median:.3g} s" for x, timing in points.items())
-    return Row(f"how the cost grows: {what}", f"linear from {xs[0]} to {xs[-1]} {unit}", timings[-1], linear,
-               note=f"exponent {exponent:.2f}, linear is 1; {measured}",
-               points=tuple((factor(x), timing.median) for x, timing in points.items()))
+    return Row(
+        f"how the cost grows: {what}",
+        f"linear from {xs[0]} to {xs[-1]} {unit}",
+        timings[-1],
+        linear,
+        note=f"exponent {exponent:.2f}, linear is 1; {measured}",
+        points=tuple((factor(x), timing.median) for x, timing in points.items()),
+    )
 
 
 def by_images(quick):
@@ -51,10 +56,25 @@ def by_seeds_and_workers(quick):
     most, numbers = 2 if quick else 4, count()
     seeds = (1, 2) if quick else (1, 2, 4)
     with tempfile.TemporaryDirectory() as folder:
+
         def wall(number, workers):
-            return Timing(seconds(lambda: quiet(
-                "-m", "lib.study", "run", "--only", "bfcn32s-lfw-big-nohair-iou*", "--seeds", number, "--workers", workers,
-                "--out", f"{folder}/{next(numbers)}")))
+            return Timing(
+                seconds(
+                    lambda: quiet(
+                        "-m",
+                        "lib.study",
+                        "run",
+                        "--only",
+                        "bfcn32s-lfw-big-nohair-iou*",
+                        "--seeds",
+                        number,
+                        "--workers",
+                        workers,
+                        "--out",
+                        f"{folder}/{next(numbers)}",
+                    )
+                )
+            )
 
         fill(params.configurations("demo", "bfcn32s-lfw-big-nohair-iou"))
         by_seeds = {n: wall(n, 1) for n in seeds}

@@ -66,7 +66,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """"reached" or "miss"; empty where nothing is wanted or measured."""
+        """ "reached" or "miss"; empty where nothing is wanted or measured."""
         if self.wanted is None or self.ratio is None:
             return ""
         return "reached" if self.ratio >= self.wanted else "miss"
@@ -120,8 +120,8 @@ def made_up_task(images: int, size: int) -> training.Task:
         pictures = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (images, size, size, 3))
         labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (images, size, size))
         for start in range(0, images, len(block)):
-            pictures[start:start + len(block)] = block[:images - start]
-        labels[:, size // 4:3 * size // 4, size // 4:3 * size // 4] = layouts.FACE
+            pictures[start : start + len(block)] = block[: images - start]
+        labels[:, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = layouts.FACE
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "labels")]
     ids = tuple(f"{i:06}" for i in range(images))
     faces = data.Dataset("lfw", *arrays, ids, folder.name, "made up", False, "made up")

@@ -24,12 +24,21 @@ def upsampling(quick):
     rows = []
     for size in (64,) if quick else (96, 192):  # at 224 px the rival's gradient aborts TensorFlow on CPUs
         x = np.random.default_rng(0).normal(size=(20, size // 32, size // 32, 1)).astype("float32")
-        ways = [keras.Sequential([keras.Input(x.shape[1:]), layer]) for layer in (
-            models.Upsampling(32), keras.layers.Conv2DTranspose(1, 64, strides=32, padding="same"))]
+        ways = [
+            keras.Sequential([keras.Input(x.shape[1:]), layer])
+            for layer in (models.Upsampling(32), keras.layers.Conv2DTranspose(1, 64, strides=32, padding="same"))
+        ]
         y = np.zeros((20, size, size, 1), "float32")
         ours, theirs = compare(*(step(network, x, y) for network in ways), quick=quick)
-        rows.append(Row(f"up-sampling by 32, {size} px, batch 20, step", "Conv2DTranspose", ours, theirs,
-                        1.0 if on_gpu() else 2.0))
+        rows.append(
+            Row(
+                f"up-sampling by 32, {size} px, batch 20, step",
+                "Conv2DTranspose",
+                ours,
+                theirs,
+                1.0 if on_gpu() else 2.0,
+            )
+        )
     return rows
 
 
@@ -59,12 +68,24 @@ def epoch(model, quick):
         whole = keras.Model(network.input, network.get_layer("logits").output)
         train = Epochs(task, task.split.train, model, None, config.batch_size, config.seed)
         validation = training.Batches(task, task.split.validation, model, None, config.batch_size)
-        whole.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
-                      training.loss(config), metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft])
-        best = keras.callbacks.EarlyStopping(config.monitor, patience=config.patience, mode="max",
-                                             restore_best_weights=True)
-        return epochs(lambda callbacks: whole.fit(train, validation_data=validation, epochs=config.epochs,
-                                                  verbose=0, shuffle=False, callbacks=[best, *callbacks]))
+        whole.compile(
+            keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
+            training.loss(config),
+            metrics=[metrics.accuracy, metrics.iou, metrics.iou_soft],
+        )
+        best = keras.callbacks.EarlyStopping(
+            config.monitor, patience=config.patience, mode="max", restore_best_weights=True
+        )
+        return epochs(
+            lambda callbacks: whole.fit(
+                train,
+                validation_data=validation,
+                epochs=config.epochs,
+                verbose=0,
+                shuffle=False,
+                callbacks=[best, *callbacks],
+            )
+        )
 
     seconds, weights, start = ([], []), [None, None], flat(training.build(config))
     for _ in range(1 if quick else 2):
@@ -76,18 +97,32 @@ def epoch(model, quick):
     name = f"{MODELS[model]}, {'full' if full else 'demo'} size"
     timings = [Timing.of(each) for each in seconds]
     frozen, trained = models.halves(training.build(config), config.trainable_blocks)
-    features = training.Batches(task, task.split.train, model, training.features(config, task, frozen),
-                                config.batch_size, config.seed)
-    reading, = compare(lambda: [features[number] for number in range(len(features))], quick=quick)
+    features = training.Batches(
+        task, task.split.train, model, training.features(config, task, frozen), config.batch_size, config.seed
+    )
+    (reading,) = compare(lambda: [features[number] for number in range(len(features))], quick=quick)
     limit = 1 + flops(frozen) / (3 * flops(trained))
-    return [Row(f"training epoch, {name}", "plain fit, whole network", *timings, 3.0 if on_gpu() else 4.0,
-                f"after {config.epochs} epochs the two differ by {apart:.1e} of what training changed in the weights",
-                cause=f"by operations alone it would be {limit:.2f}: the trained part costs both the same three passes; tried "
-                "without gain: several steps in a call (steps_per_execution), arrays in place of batches, no scores while "
-                "training, readers in threads of Keras, the 7x7 convolution cropped to the taps that meet a 3x3 map, or as "
-                "a dense matrix"),
-            Row(f"reading that epoch's features, {name}", "the epoch", reading, timings[0], 1.0,
-                "above 1: limited by compute, not by data")]
+    return [
+        Row(
+            f"training epoch, {name}",
+            "plain fit, whole network",
+            *timings,
+            3.0 if on_gpu() else 4.0,
+            f"after {config.epochs} epochs the two differ by {apart:.1e} of what training changed in the weights",
+            cause=f"by operations alone it would be {limit:.2f}: the trained part costs both the same three passes; tried "
+            "without gain: several steps in a call (steps_per_execution), arrays in place of batches, no scores while "
+            "training, readers in threads of Keras, the 7x7 convolution cropped to the taps that meet a 3x3 map, or as "
+            "a dense matrix",
+        ),
+        Row(
+            f"reading that epoch's features, {name}",
+            "the epoch",
+            reading,
+            timings[0],
+            1.0,
+            "above 1: limited by compute, not by data",
+        ),
+    ]
 
 
 def flat(network):
@@ -96,14 +131,18 @@ def flat(network):
 
 # ---- the share of the peak ---------------------------------------------------------------------------------
 
+
 def flops(network):
     """Floating-point operations of one image forward: two for each product of its convolutions, padding counted."""
     return sum(layer_flops(layer) for layer in network.layers)
 
 
 def layer_flops(layer):
-    return (2 * math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
-            if isinstance(layer, keras.layers.Conv2D) else 0)
+    return (
+        2 * math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+        if isinstance(layer, keras.layers.Conv2D)
+        else 0
+    )
 
 
 def compiled(function):
@@ -111,9 +150,11 @@ def compiled(function):
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
+
         function = jax.jit(function)
     elif backend == "tensorflow":
         import tensorflow as tf
+
         function = tf.function(function)
     return lambda *arrays: float(function(*arrays))
 
@@ -131,10 +172,13 @@ def policy(name):
 def fully_connected(config, channels):
     """The fully connected convolutions of BFCN-32s, after a layer that makes them pass their gradient on."""
     cells = config.image_size // models.STRIDE
-    return keras.Sequential([
-        keras.Input((cells, cells, channels)), keras.layers.DepthwiseConv2D(1),
-        *(keras.layers.Conv2D(config.fc_units, kernel, padding="same", activation="relu")
-          for kernel in (7, 1))])
+    return keras.Sequential(
+        [
+            keras.Input((cells, cells, channels)),
+            keras.layers.DepthwiseConv2D(1),
+            *(keras.layers.Conv2D(config.fc_units, kernel, padding="same", activation="relu") for kernel in (7, 1)),
+        ]
+    )
 
 
 def peak(quick):
@@ -153,24 +197,42 @@ def peak(quick):
             head = fully_connected(config, trained.get_layer("block5_pool").output.shape[-1])
         x, inputs = (rng.normal(size=(batch, *each.inputs[0].shape[1:])).astype("float32") for each in (trained, head))
         mask = rng.integers(0, 2, (batch, config.image_size, config.image_size, 1)).astype("uint8")
-        trained.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
-                        training.loss(config))
+        trained.compile(
+            keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon), training.loss(config)
+        )
         x, mask = ops.convert_to_tensor(x), ops.convert_to_tensor(mask)
         rate, convolutions, whole = compare(
-            lambda: product(a, b), step(head, inputs, np.zeros((batch, *head.outputs[0].shape[1:]), "float32")),
-            lambda network=trained: network.train_on_batch(x, mask), quick=quick, turns=5)
+            lambda: product(a, b),
+            step(head, inputs, np.zeros((batch, *head.outputs[0].shape[1:]), "float32")),
+            lambda network=trained: network.train_on_batch(x, mask),
+            quick=quick,
+            turns=5,
+        )
         at_peak = rate.times(1 / (2 * side**3))  # seconds of one operation
         first = next(layer for layer in trained.layers if layer_flops(layer))
-        work = {"fully connected convolutions, step": (convolutions, 3 * flops(head), 0.5),
-                "training step on cached features": (whole, 3 * flops(trained) - layer_flops(first),
-                                                     0.5 if on_gpu() else None)}
+        work = {
+            "fully connected convolutions, step": (convolutions, 3 * flops(head), 0.5),
+            "training step on cached features": (
+                whole,
+                3 * flops(trained) - layer_flops(first),
+                0.5 if on_gpu() else None,
+            ),
+        }
         for what, (timing, operations, wanted) in work.items():
-            rows.append(Row(f"share of the peak, {size} size: {what}", f"{dtype} matrix product",
-                            timing, at_peak.times(batch * operations), wanted,
-                            f"{batch * operations / timing.median / 1e9:.1f} of {1e-9 / at_peak.median:.1f} GFLOP/s, "
-                            f"batch {batch}, {batch * operations / 1e9:.3g} GFLOP",
-                            cause="" if size == "full" else "products on 3x3 maps with 64 channels are too small to fill a "
-                                  "core; see the full size"))
+            rows.append(
+                Row(
+                    f"share of the peak, {size} size: {what}",
+                    f"{dtype} matrix product",
+                    timing,
+                    at_peak.times(batch * operations),
+                    wanted,
+                    f"{batch * operations / timing.median / 1e9:.1f} of {1e-9 / at_peak.median:.1f} GFLOP/s, "
+                    f"batch {batch}, {batch * operations / 1e9:.3g} GFLOP",
+                    cause=""
+                    if size == "full"
+                    else "products on 3x3 maps with 64 channels are too small to fill a core; see the full size",
+                )
+            )
         keras.backend.clear_session()
         del trained, head
     return rows
@@ -194,27 +256,48 @@ def paper_profile(quick):
             config = sized(model, not quick)
             frozen, trained = models.halves(training.build(config), config.trainable_blocks)
         rng = np.random.default_rng(0)
-        images, x = (ops.convert_to_tensor(rng.normal(size=(batch, *each.inputs[0].shape[1:])).astype("float32"))
-                     for each in (frozen, trained))
-        mask = ops.convert_to_tensor(rng.integers(0, 2, (batch, config.image_size, config.image_size, 1)).astype("uint8"))
-        trained.compile(keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon),
-                        training.loss(config))
-        step, score, encode = compare(lambda: trained.train_on_batch(x, mask), lambda: trained.predict_on_batch(x),
-                                      lambda: frozen.predict_on_batch(images), quick=quick, turns=3)
+        images, x = (
+            ops.convert_to_tensor(rng.normal(size=(batch, *each.inputs[0].shape[1:])).astype("float32"))
+            for each in (frozen, trained)
+        )
+        mask = ops.convert_to_tensor(
+            rng.integers(0, 2, (batch, config.image_size, config.image_size, 1)).astype("uint8")
+        )
+        trained.compile(
+            keras.optimizers.RMSprop(config.learning_rate, epsilon=config.rmsprop_epsilon), training.loss(config)
+        )
+        step, score, encode = compare(
+            lambda: trained.train_on_batch(x, mask),
+            lambda: trained.predict_on_batch(x),
+            lambda: frozen.predict_on_batch(images),
+            quick=quick,
+            turns=3,
+        )
         steps, scored = image_passes(model, config.patience)
         encoded = sum(sum(paper.SPLITS[dataset, "big"]) for dataset in paper.DATASETS)
         volume += (steps + scored) * 4 * math.prod(trained.inputs[0].shape[1:])
         for timing, images_passed, operations in (
-                (step, steps, 3 * flops(trained)), (score, scored, flops(trained)), (encode, encoded, flops(frozen))):
+            (step, steps, 3 * flops(trained)),
+            (score, scored, flops(trained)),
+            (encode, encoded, flops(frozen)),
+        ):
             total += timing.median * images_passed / batch
             spread += timing.spread * images_passed / batch
             work += operations * images_passed
         keras.backend.clear_session()
-    return [Row(f"the 32 runs of the paper profile, extrapolated{' from the demo size' if quick else ''}",
-                "30 minutes", Timing(total / 3600, spread / 3600), Timing(0.5), 1.0 if on_gpu() else None,
-                f"extrapolated, not run: {work / 1e15:.3g} PFLOP; 50 % of an H200's {H200 / 1e12:.0f} TFLOP/s would take "
-                f"{work / H200 * 2 / 60:.0f} minutes (not measured), beside which {volume / 1e12:.1f} TB of cached features "
-                "are read", "h")]
+    return [
+        Row(
+            f"the 32 runs of the paper profile, extrapolated{' from the demo size' if quick else ''}",
+            "30 minutes",
+            Timing(total / 3600, spread / 3600),
+            Timing(0.5),
+            1.0 if on_gpu() else None,
+            f"extrapolated, not run: {work / 1e15:.3g} PFLOP; 50 % of an H200's {H200 / 1e12:.0f} TFLOP/s would take "
+            f"{work / H200 * 2 / 60:.0f} minutes (not measured), beside which {volume / 1e12:.1f} TB of cached features "
+            "are read",
+            "h",
+        )
+    ]
 
 
 def image_passes(model, patience):

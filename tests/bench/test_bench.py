@@ -24,6 +24,7 @@ def without_peers(monkeypatch):
 @pytest.fixture
 def table(tmp_path):
     """The rows that a quick run of these words wrote, as dicts."""
+
     def run(*words):
         found = []
         for word in words:
@@ -31,11 +32,12 @@ def table(tmp_path):
             with open(tmp_path / f"{keras.backend.backend()}.csv", newline="", encoding="utf-8") as file:
                 found += csv.DictReader(file)
         return found
+
     return run
 
 
 def test_rows_are_printed_and_written_with_the_wanted_ratio(table, tmp_path, capsys):
-    row, = table("up-sampling")
+    (row,) = table("up-sampling")
     assert tuple(row) == bench.COLUMNS
     assert float(row["ratio"]) == pytest.approx(float(row["theirs"]) / float(row["ours"]))
     assert row["wanted"] in ("1.0", "2.0")
@@ -55,7 +57,7 @@ def test_a_peer_that_is_missing_is_named_with_its_remedy(table, capsys):
 
 
 def test_growth_is_written_and_drawn(table, tmp_path):
-    row, = table("grows: images")
+    (row,) = table("grows: images")
     with open(tmp_path / "growth.csv", newline="") as file:
         points = list(csv.DictReader(file))
     assert [float(point["x"]) for point in points] == [20, 40]

@@ -36,11 +36,12 @@ def batch():
 
 # ---- un-pooling -------------------------------------------------------------------------------------------
 
+
 def unpooled_by_loops(features, before):
     """The value placed at the first largest of each 2x2 window; and which value each place holds, or -1."""
     placed, source = np.zeros(before.shape), np.full(before.shape, -1)
     for b, i, j, c in np.ndindex(features.shape):
-        window = before[b, 2 * i:2 * i + 2, 2 * j:2 * j + 2, c]
+        window = before[b, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c]
         a = int(np.argmax(window))  # the first of equals, row by row
         placed[b, 2 * i + a // 2, 2 * j + a % 2, c] = features[b, i, j, c]
         source[b, 2 * i + a // 2, 2 * j + a % 2, c] = np.ravel_multi_index((b, i, j, c), features.shape)
@@ -56,7 +57,7 @@ def test_unpooling_equals_a_loop_in_value_and_gradient():
     placed, source = unpooled_by_loops(features, before)
     np.testing.assert_array_equal(values(layer([features, before])), placed)
     assert layer.compute_output_shape([features.shape, before.shape]) == before.shape
-    slope, = gradients(lambda x: keras.ops.multiply(layer([x, before]), weight), features)
+    (slope,) = gradients(lambda x: keras.ops.multiply(layer([x, before]), weight), features)
     expected = np.zeros(features.size)
     expected[source[source >= 0]] = weight[source >= 0]
     np.testing.assert_array_equal(slope.ravel(), expected.astype("float32"))
@@ -72,6 +73,7 @@ def test_unpooling_undoes_pooling():
 
 
 # ---- shapes and weights -----------------------------------------------------------------------------------
+
 
 def test_weights_of_vgg_unet_at_full_size():
     network = models.build("unet", 32, 1.0, 4096, "none", 1)
@@ -92,8 +94,11 @@ def test_weights_of_segnet_at_full_size():
     mirrored = list(zip(maps[1:], maps[:-1]))[::-1]  # (maps taken, maps given), from block 5 on
     count = sum(9 * taken * given + given + 4 * given for taken, given in mirrored[:-1]) + 9 * 64 + 1
     assert sum(models.parameters(network)) == VGG16 + count
-    shapes = [layer.kernel.shape for layer in network.layers if layer.name.startswith("decoder")
-              and isinstance(layer, keras.layers.Conv2D)]
+    shapes = [
+        layer.kernel.shape
+        for layer in network.layers
+        if layer.name.startswith("decoder") and isinstance(layer, keras.layers.Conv2D)
+    ]
     assert shapes == [(3, 3, taken, given) for taken, given in mirrored[:-1]]
 
 
@@ -105,6 +110,7 @@ def test_weights_of_fcn8s_at_full_size():
 
 
 # ---- FCN-8s -----------------------------------------------------------------------------------------------
+
 
 def transposed_convolution(x, stride):
     layer = keras.layers.Conv2DTranspose(1, 2 * stride, strides=stride, padding="same", use_bias=False)
@@ -143,6 +149,7 @@ def test_fcn8s_adds_the_scores_of_blocks_3_and_4(batch):
 
 # ---- freezing and training --------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("model, trainable_blocks", [("segnet", 0), ("unet", 2), ("fcn8s", 5)])
 def test_the_encoders_first_blocks_are_frozen(model, trainable_blocks):
     network = small(model, trainable_blocks)
@@ -165,8 +172,7 @@ def test_one_training_step_lowers_the_loss_and_moves_what_is_trainable_alone(mod
     before = {weight.path: values(weight) for weight in network.weights}
     frozen = [layer for layer in network.layers if not layer.trainable]
     whole = keras.Model(network.input, logits)
-    whole.compile(keras.optimizers.Adam(1e-5), BinaryCrossentropy(),
-                  run_eagerly=keras.backend.backend() != "jax")
+    whole.compile(keras.optimizers.Adam(1e-5), BinaryCrossentropy(), run_eagerly=keras.backend.backend() != "jax")
     losses = [float(whole.train_on_batch(*batch)) for _ in range(2)]
     assert losses[1] < losses[0]
     assert any(layer.weights for layer in frozen)
@@ -176,9 +182,20 @@ def test_one_training_step_lowers_the_loss_and_moves_what_is_trainable_alone(mod
             assert not any(moved) if layer in frozen else moved[0], layer.name
 
 
-@pytest.mark.parametrize("model, trainable_blocks, cached", [
-    ("segnet", 4, False), ("unet", 1, False), ("fcn8s", 1, False), ("fcn8s", 2, True), ("fcn8s", 5, False),
-    ("fcn8s_resnet50", 3, True), ("MobileNetV2", 0, True), ("MobileNetV2", 1, True), ("bfcn32s", 1, True)])
+@pytest.mark.parametrize(
+    "model, trainable_blocks, cached",
+    [
+        ("segnet", 4, False),
+        ("unet", 1, False),
+        ("fcn8s", 1, False),
+        ("fcn8s", 2, True),
+        ("fcn8s", 5, False),
+        ("fcn8s_resnet50", 3, True),
+        ("MobileNetV2", 0, True),
+        ("MobileNetV2", 1, True),
+        ("bfcn32s", 1, True),
+    ],
+)
 def test_halves_make_the_whole(model, trainable_blocks, cached, batch):
     """Cached features only where no skip starts before the cut."""
     network = small(model, trainable_blocks)
@@ -190,6 +207,7 @@ def test_halves_make_the_whole(model, trainable_blocks, cached, batch):
 
 
 # ---- encoders by name -------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("model", PAPER["model"])
 def test_blocks_of_vgg16_and_resnet50_are_those_of_models(model):
@@ -232,8 +250,9 @@ def test_preprocess_is_that_of_the_encoder_on_a_copy(model):
     images = np.random.default_rng(3).integers(0, 256, (2, 8, 8, 3), "uint8")
     before = images.copy()
     found = models.preprocess(model, images)
-    expected = (images / 127.5 - 1 if model == "MobileNetV2" else
-                images[..., ::-1] - np.array([103.939, 116.779, 123.68]))
+    expected = (
+        images / 127.5 - 1 if model == "MobileNetV2" else images[..., ::-1] - np.array([103.939, 116.779, 123.68])
+    )
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_array_equal(images, before)
     assert found.dtype == "float32"
@@ -254,18 +273,22 @@ def test_encoder_weights_from_a_file(tmp_path):
 def test_demo_weights_serve_the_decoders():
     network = models.build("unet", 64, 0.25, 4, "demo", 1)
     demo = models.encoder("bfcn32s", 64, 0.25, "demo")
-    np.testing.assert_array_equal(values(network.get_layer("block3_conv1").kernel),
-                                  values(demo.get_layer("block3_conv1").kernel))
+    np.testing.assert_array_equal(
+        values(network.get_layer("block3_conv1").kernel), values(demo.get_layer("block3_conv1").kernel)
+    )
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    (("lenet", 64), "model: 'lenet' is unknown; use bfcn32s, fcresnet, .*segnet.*MobileNetV2"),
-    (("MobileNetV2", 64, 0.25, 4, "demo"), "MobileNetV2 has no demo weights"),
-    (("MobileNetV2", 64, 0.25, 4, "imagenet"), "imagenet weights exist for encoder_width 1.0, not 0.25"),
-    (("Xception", 64, 1.0, 4, "none"), "Xception at 64 px with weights none is not available"),
-    (("InceptionV3", 96, 1.0, 4, "none"), "InceptionV3 shrinks 96 px to 1, not to the 3 of FCN-32s"),
-    (("ConvNeXtTiny", 64, 0.5, 4, "none"), "ConvNeXtTiny cannot be scaled to 0.5; set it to 1.0"),
-])
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("lenet", 64), "model: 'lenet' is unknown; use bfcn32s, fcresnet, .*segnet.*MobileNetV2"),
+        (("MobileNetV2", 64, 0.25, 4, "demo"), "MobileNetV2 has no demo weights"),
+        (("MobileNetV2", 64, 0.25, 4, "imagenet"), "imagenet weights exist for encoder_width 1.0, not 0.25"),
+        (("Xception", 64, 1.0, 4, "none"), "Xception at 64 px with weights none is not available"),
+        (("InceptionV3", 96, 1.0, 4, "none"), "InceptionV3 shrinks 96 px to 1, not to the 3 of FCN-32s"),
+        (("ConvNeXtTiny", 64, 0.5, 4, "none"), "ConvNeXtTiny cannot be scaled to 0.5; set it to 1.0"),
+    ],
+)
 def test_bad_input_is_refused(arguments, sentence):
     with pytest.raises(InputError, match=sentence):
         models.build(*arguments)

@@ -24,7 +24,8 @@ def pictures():
 
     def blobs():
         cy, cx, r = rng.uniform(0, 21, 5), rng.uniform(0, 34, 5), rng.uniform(5, 11, 5)
-        return np.array([(y - a) ** 2 + (x - b) ** 2 < c ** 2 for a, b, c in zip(cy, cx, r)])
+        return np.array([(y - a) ** 2 + (x - b) ** 2 < c**2 for a, b, c in zip(cy, cx, r)])
+
     masks, predicted = blobs(), blobs()
     masks[[1, 3]], predicted[[2, 3]] = False, False
     return masks, predicted
@@ -42,6 +43,7 @@ def maps():
 
 # ---- boundaries -------------------------------------------------------------------------------------------
 
+
 def boundary_by_loops(mask, d):
     """Cheng et al.: pixels of G within distance d of its contour; outside the image counts as outside G."""
     found = np.zeros_like(mask)
@@ -57,7 +59,7 @@ def boundary_by_loops(mask, d):
 @pytest.mark.parametrize("ratio", [0.001, 0.02, 0.05, 0.1, 0.3])
 def test_boundary_equals_a_search_around_each_pixel(pictures, ratio):
     """Of 21 x 34 the diagonal is 39.96: d is 1 (at least), 1, 2, 4 and 12, wider than any disc."""
-    d = max(1, round(ratio * (21 ** 2 + 34 ** 2) ** 0.5))
+    d = max(1, round(ratio * (21**2 + 34**2) ** 0.5))
     for mask, found in zip(pictures[0], boundary(pictures[0], ratio)):
         np.testing.assert_array_equal(found, boundary_by_loops(mask, d))
 
@@ -69,7 +71,7 @@ def test_boundary_as_the_authors_erode():
         padded = np.pad(mask, 1)
         for _ in range(3):
             shifted = np.pad(padded, 1, constant_values=True)  # OpenCV erodes with infinity around
-            padded = np.all([shifted[a:a + 42, b:b + 32] for a in range(3) for b in range(3)], axis=0)
+            padded = np.all([shifted[a : a + 42, b : b + 32] for a in range(3) for b in range(3)], axis=0)
         np.testing.assert_array_equal(found, mask & ~padded[1:-1, 1:-1])
 
 
@@ -102,6 +104,7 @@ def test_boundary_iou_with_a_wide_boundary_is_iou(pictures):
 
 # ---- thresholds -------------------------------------------------------------------------------------------
 
+
 def test_iou_at_all_256_levels_equals_thresholding_each(maps):
     masks, values = maps
     found = iou_at_levels(masks, values)
@@ -114,8 +117,9 @@ def test_iou_at_all_256_levels_equals_thresholding_each(maps):
 def test_level_127_is_threshold_one_half():
     rng = np.random.default_rng(3)
     masks, p = rng.random((4, 8, 8)) < 0.5, rng.random((4, 8, 8))
-    np.testing.assert_array_equal(iou_at_levels(masks, metrics.quantise(p))[:, 127],
-                                  metrics.confusion(masks, p > 0.5).iou)
+    np.testing.assert_array_equal(
+        iou_at_levels(masks, metrics.quantise(p))[:, 127], metrics.confusion(masks, p > 0.5).iou
+    )
 
 
 def test_histograms_count_each_pixel_once(maps):
@@ -145,6 +149,7 @@ def test_the_best_level_of_one_set_is_applied_to_another(maps):
 
 
 # ---- calibration ------------------------------------------------------------------------------------------
+
 
 def test_calibration_error_by_hand():
     """Two bins: below 0.5 mean P 0.2 and share 1/3; above, mean P 0.8 and share 1/2."""
@@ -189,21 +194,25 @@ def test_empty_bins_have_no_mean_and_no_weight():
 
 # ---- refusals ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: boundary(np.ones((4, 4))), r"masks: shape \(4, 4\) will not do"),
-    (lambda: boundary(np.ones((1, 4, 4, 3))), "masks: shape"),
-    (lambda: boundary(np.ones((1, 4, 4)), 0), "dilation_ratio: 0 will not do"),
-    (lambda: boundary(np.ones((1, 4, 4)), np.inf), "dilation_ratio: inf will not do"),
-    (lambda: boundary_iou(np.ones((1, 4, 4)), np.ones((1, 4, 5))), "predicted: their shape"),
-    (lambda: iou_at_levels(np.ones((1, 4, 4)), np.ones((1, 4, 4))), "maps: float64 will not do"),
-    (lambda: best_level(np.ones((0, 4, 4)), np.ones((0, 4, 4), "uint8")), "maps: there are none"),
-    (lambda: reliability(np.ones((1, 2, 2)), np.full((1, 2, 2), 1.5)), r"outside \[0, 1\]"),
-    (lambda: reliability(np.ones((1, 2, 2)), np.full((1, 2, 2), np.nan)), r"outside \[0, 1\]"),
-    (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), 0), "bins: 0 will not do"),
-    (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), 15.0), "bins: 15.0 will not do"),
-    (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), None), "bins: None will not do"),
-    (lambda: reliability(np.ones((0, 2, 2)), np.ones((0, 2, 2))), "there are no pixels"),
-])
+
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: boundary(np.ones((4, 4))), r"masks: shape \(4, 4\) will not do"),
+        (lambda: boundary(np.ones((1, 4, 4, 3))), "masks: shape"),
+        (lambda: boundary(np.ones((1, 4, 4)), 0), "dilation_ratio: 0 will not do"),
+        (lambda: boundary(np.ones((1, 4, 4)), np.inf), "dilation_ratio: inf will not do"),
+        (lambda: boundary_iou(np.ones((1, 4, 4)), np.ones((1, 4, 5))), "predicted: their shape"),
+        (lambda: iou_at_levels(np.ones((1, 4, 4)), np.ones((1, 4, 4))), "maps: float64 will not do"),
+        (lambda: best_level(np.ones((0, 4, 4)), np.ones((0, 4, 4), "uint8")), "maps: there are none"),
+        (lambda: reliability(np.ones((1, 2, 2)), np.full((1, 2, 2), 1.5)), r"outside \[0, 1\]"),
+        (lambda: reliability(np.ones((1, 2, 2)), np.full((1, 2, 2), np.nan)), r"outside \[0, 1\]"),
+        (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), 0), "bins: 0 will not do"),
+        (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), 15.0), "bins: 15.0 will not do"),
+        (lambda: reliability(np.ones((1, 2, 2)), np.ones((1, 2, 2)), None), "bins: None will not do"),
+        (lambda: reliability(np.ones((0, 2, 2)), np.ones((0, 2, 2))), "there are no pixels"),
+    ],
+)
 def test_bad_input_is_refused(call, sentence):
     with pytest.raises(InputError, match=sentence):
         call()

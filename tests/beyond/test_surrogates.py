@@ -44,6 +44,7 @@ def batch():
 
 # ---- the published formulas, one image as flat float64 arrays t and z -------------------------------------
 
+
 def tversky_of_smp(t, p, alpha, beta, eps=1e-7):
     """segmentation_models.pytorch, soft_tversky_score with smooth=0, of hard labels."""
     intersection, fp, fn = (p * t).sum(), (p * (1 - t)).sum(), ((1 - p) * t).sum()
@@ -63,7 +64,7 @@ def dice(t, z):
 
 def jaccard_distance(t, z):
     p = sigmoid(z)
-    return 1 - (t * p).sum() / ((t ** 2).sum() + (p ** 2).sum() - (t * p).sum())
+    return 1 - (t * p).sum() / ((t**2).sum() + (p**2).sum() - (t * p).sum())
 
 
 def jaccard_metric(t, z):
@@ -99,7 +100,10 @@ def iou(t, z):
 
 
 PUBLISHED = {
-    "dice": dice, "jaccard": iou, "jaccard_distance": jaccard_distance, "jaccard_metric": jaccard_metric,
+    "dice": dice,
+    "jaccard": iou,
+    "jaccard_distance": jaccard_distance,
+    "jaccard_metric": jaccard_metric,
     "tversky": lambda t, z: tversky_of_smp(t, sigmoid(z), 0.3, 0.7),
     "focal_tversky": lambda t, z: tversky_of_smp(t, sigmoid(z), 0.3, 0.7) ** 0.75,
     "lovasz_hinge": lambda t, z: lovasz_extension(t, hinge_errors(t, z)),
@@ -114,7 +118,7 @@ def expected(name, t, z):
     if t.any() or name in LOVASZ:
         return PUBLISHED[name](t, z)
     mean = sigmoid(z).mean()
-    return {"focal_tversky": mean ** 0.75, "bce_iou": bce(t, z) + mean}.get(name, mean)
+    return {"focal_tversky": mean**0.75, "bce_iou": bce(t, z) + mean}.get(name, mean)
 
 
 def test_every_loss_has_an_oracle():
@@ -136,36 +140,39 @@ def test_published_equations_per_image_and_pooled(name, batch):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_gradients_equal_finite_differences_of_the_equations(name, pooled, batch):
     mask, logits = batch
-    found, = gradients(lambda z: SURROGATES[name](mask, z, pooled=pooled), logits)
+    (found,) = gradients(lambda z: SURROGATES[name](mask, z, pooled=pooled), logits)
     step, numeric = 1e-6, np.empty(logits.shape)
     for index in np.ndindex(logits.shape):
         ends = []
         for sign in (1, -1):
             moved = logits.astype("float64")
             moved[index] += sign * step
-            ends.append(expected(name, mask, moved) if pooled else
-                        expected(name, mask[index[0]], moved[index[0]]))
+            ends.append(expected(name, mask, moved) if pooled else expected(name, mask[index[0]], moved[index[0]]))
         numeric[index] = (ends[0] - ends[1]) / (2 * step)
     np.testing.assert_allclose(found, numeric, rtol=1e-4, atol=1e-6)
 
 
 # ---- by hand ----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, value", [
-    # T = 1 1 0 0, P = 1/2 3/4 1/2 1/4: TP 1.25, FP 0.75, FN 0.75.
-    ("jaccard", 1 - 1.25 / 2.75),
-    ("dice", 1 - 2.5 / 4),
-    ("tversky", 1 - 1.25 / 2),  # FP and FN are equal, so 0.3 and 0.7 are as good as 1/2 and 1/2
-    ("focal_tversky", (1 - 1.25 / 2) ** 0.75),
-    ("jaccard_distance", 1 - 1.25 / (2 + 1.125 - 1.25)),  # sum P^2 = 1/4 + 9/16 + 1/4 + 1/16
-    ("jaccard_metric", 1 - 1.25 / 2.75),  # hard labels
-    # Errors 1/2 of a positive, 1/4 of a positive, 1/2 of a negative, 1/4 of a negative. Wrong sets, from the
-    # largest error on: {positive 1, negative 1}, IoU 1/3, then all, IoU 0: 1/4 (2/3) + 1/4 (1).
-    ("lovasz_sigmoid", 1 / 4 * 2 / 3 + 1 / 4),
-    # Hinge errors 1, 1 - log 3 < 0, 1, 1 - log 3 < 0: the two with 1 give 1 - 1/3.
-    ("lovasz_hinge", 2 / 3),
-    ("bce_iou", -(2 * np.log(1 / 2) + 2 * np.log(3 / 4)) / 4 + 1 - 1.25 / 2.75),
-])
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        # T = 1 1 0 0, P = 1/2 3/4 1/2 1/4: TP 1.25, FP 0.75, FN 0.75.
+        ("jaccard", 1 - 1.25 / 2.75),
+        ("dice", 1 - 2.5 / 4),
+        ("tversky", 1 - 1.25 / 2),  # FP and FN are equal, so 0.3 and 0.7 are as good as 1/2 and 1/2
+        ("focal_tversky", (1 - 1.25 / 2) ** 0.75),
+        ("jaccard_distance", 1 - 1.25 / (2 + 1.125 - 1.25)),  # sum P^2 = 1/4 + 9/16 + 1/4 + 1/16
+        ("jaccard_metric", 1 - 1.25 / 2.75),  # hard labels
+        # Errors 1/2 of a positive, 1/4 of a positive, 1/2 of a negative, 1/4 of a negative. Wrong sets, from the
+        # largest error on: {positive 1, negative 1}, IoU 1/3, then all, IoU 0: 1/4 (2/3) + 1/4 (1).
+        ("lovasz_sigmoid", 1 / 4 * 2 / 3 + 1 / 4),
+        # Hinge errors 1, 1 - log 3 < 0, 1, 1 - log 3 < 0: the two with 1 give 1 - 1/3.
+        ("lovasz_hinge", 2 / 3),
+        ("bce_iou", -(2 * np.log(1 / 2) + 2 * np.log(3 / 4)) / 4 + 1 - 1.25 / 2.75),
+    ],
+)
 def test_losses_by_hand(name, value):
     logits = image(0, np.log(3), 0, -np.log(3))
     np.testing.assert_allclose(values(SURROGATES[name](image(1, 1, 0, 0), logits)), [value], rtol=1e-6)
@@ -176,7 +183,7 @@ def test_an_empty_mask_costs_the_mean_probability_by_hand(name):
     """With the same gradient for every pixel's P: P (1 - P) / pixels for its logit."""
     mask, logits = image(0, 0, 0, 0), image(0, np.log(3), 0, -np.log(3))
     np.testing.assert_allclose(values(SURROGATES[name](mask, logits)), [0.5], rtol=1e-6)
-    found, = gradients(lambda z: SURROGATES[name](mask, z), logits)
+    (found,) = gradients(lambda z: SURROGATES[name](mask, z), logits)
     np.testing.assert_allclose(found.ravel(), np.array([4, 3, 4, 3]) / 16 / 4, rtol=1e-6)
 
 
@@ -184,11 +191,12 @@ def test_an_empty_mask_costs_the_largest_error_in_the_lovasz_losses_by_hand():
     mask, logits = image(0, 0, 0), image(-3, 2, 0.5)
     np.testing.assert_allclose(values(surrogates.lovasz_hinge(mask, logits)), [3], rtol=1e-6)
     np.testing.assert_allclose(values(surrogates.lovasz_sigmoid(mask, logits)), [sigmoid(2)], rtol=1e-6)
-    found, = gradients(lambda z: surrogates.lovasz_hinge(mask, z), logits)
+    (found,) = gradients(lambda z: surrogates.lovasz_hinge(mask, z), logits)
     np.testing.assert_array_equal(found.ravel(), [0, 1, 0])
 
 
 # ---- the Lovász extension ---------------------------------------------------------------------------------
+
 
 def every_mask(pixels):
     return [np.array(bits, "float32") for bits in np.ndindex(*[2] * pixels)]
@@ -205,11 +213,14 @@ def test_lovasz_equations_over_all_chains_of_subsets(t):
             costs = [one_minus_iou(t, np.isin(np.arange(4), order[:k])) for k in range(5)]
             sums.append(errors[list(order)] @ np.diff(costs))
         return max(sums)
+
     mask, logits = image(*t), image(*z)
-    np.testing.assert_allclose(values(surrogates.lovasz_hinge(mask, logits)),
-                               [over_chains(hinge_errors(t, z))], rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(values(surrogates.lovasz_sigmoid(mask, logits)),
-                               [over_chains(np.abs(t - sigmoid(z)))], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        values(surrogates.lovasz_hinge(mask, logits)), [over_chains(hinge_errors(t, z))], rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        values(surrogates.lovasz_sigmoid(mask, logits)), [over_chains(np.abs(t - sigmoid(z)))], rtol=1e-5, atol=1e-7
+    )
 
 
 def test_lovasz_at_every_binary_prediction_is_one_minus_iou_of_equation_2():
@@ -243,12 +254,13 @@ def test_lovasz_weights_are_exact_on_many_pixels():
     order = np.argsort(-errors)
     positives = t.sum(dtype="float64")
     jaccard = 1 - (positives - np.cumsum(t[order], dtype="float64")) / (
-        positives + np.cumsum(1 - t[order], dtype="float64"))
+        positives + np.cumsum(1 - t[order], dtype="float64")
+    )
     exact = np.empty(t.size)
     exact[order] = np.diff(jaccard, prepend=0)
     shape = (4, 100_000, 1, 1)
     t, z = t.reshape(shape), z.reshape(shape)
-    found, = gradients(lambda z: surrogates.lovasz_sigmoid(t, z, pooled=True), z)
+    (found,) = gradients(lambda z: surrogates.lovasz_sigmoid(t, z, pooled=True), z)
     slope = exact.reshape(shape) * sigmoid(z) * (1 - sigmoid(z)) * (1 - 2 * t)
     assert abs(found - slope).sum() < 1e-3 * abs(slope).sum()
     found = values(surrogates.lovasz_sigmoid(t, z, pooled=True))
@@ -257,13 +269,14 @@ def test_lovasz_weights_are_exact_on_many_pixels():
 
 # ---- Tversky and its cases --------------------------------------------------------------------------------
 
+
 def test_jaccard_is_the_papers_iou_loss_and_dice_is_keras_dice(batch):
     mask, logits = batch
-    np.testing.assert_allclose(values(surrogates.jaccard_loss(mask, logits)), values(iou_loss(mask, logits)),
-                               rtol=1e-6)
+    np.testing.assert_allclose(values(surrogates.jaccard_loss(mask, logits)), values(iou_loss(mask, logits)), rtol=1e-6)
     p = sigmoid(logits).astype("float32")
-    np.testing.assert_allclose(values(surrogates.dice_loss(mask, logits, pooled=True)),
-                               float(keras.losses.Dice()(mask, p)), rtol=1e-5)  # Keras pools over the batch
+    np.testing.assert_allclose(
+        values(surrogates.dice_loss(mask, logits, pooled=True)), float(keras.losses.Dice()(mask, p)), rtol=1e-5
+    )  # Keras pools over the batch
 
 
 def test_dice_and_jaccard_are_tversky(batch):
@@ -295,13 +308,15 @@ def test_beta_weighs_what_was_missed_and_alpha_what_was_invented_by_hand():
     invented = (image(1, 0, 0), image(200, 200, -200))
     for alpha, beta in ((0.2, 0.8), (0.8, 0.2)):
         for pair, weight in ((missed, beta), (invented, alpha)):
-            np.testing.assert_allclose(values(surrogates.tversky_loss(*pair, alpha, beta)),
-                                       [weight / (1 + weight)], rtol=1e-6)
+            np.testing.assert_allclose(
+                values(surrogates.tversky_loss(*pair, alpha, beta)), [weight / (1 + weight)], rtol=1e-6
+            )
 
 
 def test_focal_tversky_with_gamma_1_is_tversky(batch):
-    np.testing.assert_allclose(values(surrogates.focal_tversky_loss(*batch, gamma=1)),
-                               values(surrogates.tversky_loss(*batch)), rtol=1e-6)
+    np.testing.assert_allclose(
+        values(surrogates.focal_tversky_loss(*batch, gamma=1)), values(surrogates.tversky_loss(*batch)), rtol=1e-6
+    )
 
 
 def test_focal_tversky_of_a_perfect_prediction_is_0_and_continuous():
@@ -320,10 +335,12 @@ def test_bce_iou_is_a_weighted_sum(weight, batch):
 
 # ---- soft labels ------------------------------------------------------------------------------------------
 
+
 def test_the_jaccard_metric_is_jaccard_on_hard_labels_and_0_at_soft_ones(batch):
     mask, logits = batch
-    np.testing.assert_allclose(values(surrogates.jaccard_metric_loss(mask, logits)),
-                               values(surrogates.jaccard_loss(mask, logits)), rtol=1e-6)
+    np.testing.assert_allclose(
+        values(surrogates.jaccard_metric_loss(mask, logits)), values(surrogates.jaccard_loss(mask, logits)), rtol=1e-6
+    )
     soft = sigmoid(logits).astype("float32")
     np.testing.assert_allclose(values(surrogates.jaccard_metric_loss(soft, logits)), 0, atol=1e-6)
     assert (values(surrogates.jaccard_loss(soft, logits)) > 0.2).all()
@@ -335,11 +352,13 @@ def test_the_jaccard_metric_is_a_metric_on_soft_labels():
 
     def distance(a, b):
         return values(surrogates.jaccard_metric_loss(sigmoid(logits[a]).astype("float32"), logits[b]))
+
     np.testing.assert_allclose(distance(0, 1), distance(1, 0), rtol=1e-4)
     assert (distance(0, 2) <= distance(0, 1) + distance(1, 2) + 1e-6).all()
 
 
 # ---- Keras and numbers ------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", SURROGATES)
 def test_any_logit_has_a_finite_value_and_gradient(name):
@@ -348,7 +367,7 @@ def test_any_logit_has_a_finite_value_and_gradient(name):
         for size in (0, 17, 200):
             for signs in (2 * mask - 1, 1 - 2 * mask, image(1, -1, 1, -1)):
                 for pooled in (False, True):
-                    found, = gradients(lambda z: SURROGATES[name](mask, z, pooled=pooled), size * signs)
+                    (found,) = gradients(lambda z: SURROGATES[name](mask, z, pooled=pooled), size * signs)
                     assert np.isfinite(found).all(), (mask.ravel(), size, signs.ravel())
                     assert np.isfinite(values(SURROGATES[name](mask, size * signs, pooled=pooled))).all()
 
@@ -358,12 +377,12 @@ def test_pooling_is_per_batch(name, batch):
     """One image pooled is that image; a batch pooled is its images side by side; pixels have no order."""
     mask, logits = batch
     function = SURROGATES[name]
-    np.testing.assert_allclose(values(function(mask[:1], logits[:1], pooled=True)),
-                               values(function(mask[:1], logits[:1]))[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        values(function(mask[:1], logits[:1], pooled=True)), values(function(mask[:1], logits[:1]))[0], rtol=1e-6
+    )
     order = np.random.default_rng(7).permutation(mask.size)
     as_one = [x.ravel()[order].reshape(1, -1, 1, 1) for x in (mask, logits)]
-    np.testing.assert_allclose(values(function(mask, logits, pooled=True)), values(function(*as_one))[0],
-                               rtol=1e-5)
+    np.testing.assert_allclose(values(function(mask, logits, pooled=True)), values(function(*as_one))[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", SURROGATES)
@@ -372,8 +391,9 @@ def test_the_class_sums_over_the_batch(name, batch):
     assert each.shape == (4,)
     np.testing.assert_allclose(float(Surrogate(name)(*batch)), each.sum(), rtol=1e-6)
     np.testing.assert_allclose(float(Surrogate(name, reduction="sum_over_batch_size")(*batch)), each.mean(), rtol=1e-6)
-    np.testing.assert_allclose(float(Surrogate(name, pooled=True)(*batch)), values(SURROGATES[name](*batch, pooled=True)),
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        float(Surrogate(name, pooled=True)(*batch)), values(SURROGATES[name](*batch, pooled=True)), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", SURROGATES)
@@ -397,16 +417,19 @@ def test_losses_have_names_without_hyphens():
     assert not any("-" in name for name in SURROGATES)
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda *batch: surrogates.tversky_loss(*batch, alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
-    (lambda *batch: surrogates.focal_tversky_loss(*batch, beta=0), "alpha, beta: 0.3 and 0 will not do"),
-    (lambda *batch: surrogates.focal_tversky_loss(*batch, gamma=0), "gamma: 0 will not do"),
-    (lambda *batch: surrogates.bce_iou(*batch, weight=-0.1), "weight: -0.1 will not do"),
-    (lambda *batch: surrogates.tversky_loss(*batch, beta=float("inf")), "alpha, beta: 0.3 and inf will not do"),
-    (lambda *batch: Surrogate("tversky", alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
-    (lambda *batch: Surrogate("dice", alpha=2), "dice: .*alpha.*; give parameters of surrogates.dice_loss"),
-    (lambda *batch: Surrogate("dise"), "function is 'dise': use one of dice, tversky"),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda *batch: surrogates.tversky_loss(*batch, alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
+        (lambda *batch: surrogates.focal_tversky_loss(*batch, beta=0), "alpha, beta: 0.3 and 0 will not do"),
+        (lambda *batch: surrogates.focal_tversky_loss(*batch, gamma=0), "gamma: 0 will not do"),
+        (lambda *batch: surrogates.bce_iou(*batch, weight=-0.1), "weight: -0.1 will not do"),
+        (lambda *batch: surrogates.tversky_loss(*batch, beta=float("inf")), "alpha, beta: 0.3 and inf will not do"),
+        (lambda *batch: Surrogate("tversky", alpha=-1), "alpha, beta: -1 and 0.7 will not do"),
+        (lambda *batch: Surrogate("dice", alpha=2), "dice: .*alpha.*; give parameters of surrogates.dice_loss"),
+        (lambda *batch: Surrogate("dise"), "function is 'dise': use one of dice, tversky"),
+    ],
+)
 def test_bad_parameters_are_refused(call, sentence, batch):
     with pytest.raises(InputError, match=sentence):
         call(*batch)

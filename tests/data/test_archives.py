@@ -36,8 +36,9 @@ def test_one_archive_and_one_folder_directly_below_the_root(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-@pytest.mark.parametrize("name, file", [("lfw", "lfw-funneled.tgz"), ("helen", HELEN + ".zip"),
-                                        ("lfw", "parts_lfw_funneled_gt_images.tgz")])
+@pytest.mark.parametrize(
+    "name, file", [("lfw", "lfw-funneled.tgz"), ("helen", HELEN + ".zip"), ("lfw", "parts_lfw_funneled_gt_images.tgz")]
+)
 def test_truncated_archive_is_named(tmp_path, name, file, share):
     path = place(tmp_path, lfw_files() | helen_files()) / name / file
     os.truncate(path, int(path.stat().st_size * share))
@@ -64,19 +65,23 @@ def test_tar_members_that_are_not_plain_files_are_never_followed(tmp_path):
     place(tmp_path / "root", files)
     secret = tmp_path / "Eve_0001.jpg"
     secret.write_bytes(images[LFW_JPG])
-    evil = [member("lfw_funneled/Eve/Eve_0001.jpg", tarfile.SYMTYPE, str(secret)),
-            member("lfw_funneled/Eve/Eve_0002.jpg", tarfile.LNKTYPE, LFW_JPG),
-            member("lfw_funneled/Eve/Eve_0003.jpg", tarfile.CHRTYPE),
-            member("lfw_funneled/Eve/Eve_0004.jpg", tarfile.FIFOTYPE),
-            member("lfw_funneled/../../Eve_0005.jpg", tarfile.REGTYPE),
-            member("/Eve_0006.jpg", tarfile.REGTYPE),
-            member("lfw_funneled/Eve/._Eve_0007.jpg", tarfile.REGTYPE)]
+    evil = [
+        member("lfw_funneled/Eve/Eve_0001.jpg", tarfile.SYMTYPE, str(secret)),
+        member("lfw_funneled/Eve/Eve_0002.jpg", tarfile.LNKTYPE, LFW_JPG),
+        member("lfw_funneled/Eve/Eve_0003.jpg", tarfile.CHRTYPE),
+        member("lfw_funneled/Eve/Eve_0004.jpg", tarfile.FIFOTYPE),
+        member("lfw_funneled/../../Eve_0005.jpg", tarfile.REGTYPE),
+        member("/Eve_0006.jpg", tarfile.REGTYPE),
+        member("lfw_funneled/Eve/._Eve_0007.jpg", tarfile.REGTYPE),
+    ]
     tgz(tmp_path / "root/lfw/lfw-funneled.tgz", images, evil)
     container = archives.Container(tmp_path / "root/lfw/lfw-funneled.tgz", "lfw_funneled")
     assert not [name for name in container.names() if "Eve" in name]
     assert data.load("lfw", 16, tmp_path / "root").ids == LFW_IDS
-    tgz(tmp_path / "root/lfw/parts_lfw_funneled_gt_images.tgz",
-        {f"parts_lfw_funneled_gt_images/Eve_000{i}.ppm": files[LFW_PPM] for i in range(1, 7)})
+    tgz(
+        tmp_path / "root/lfw/parts_lfw_funneled_gt_images.tgz",
+        {f"parts_lfw_funneled_gt_images/Eve_000{i}.ppm": files[LFW_PPM] for i in range(1, 7)},
+    )
     refused("lfw", tmp_path / "root", "Eve_0001.jpg", "missing")
 
 
@@ -84,8 +89,13 @@ def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + checksum
-    bomb = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 8, 0, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b""))
+
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(100)))
+        + chunk(b"IEND", b"")
+    )
     files = helen_files() | {HELEN_PNG: bomb}
     refused("helen", place(tmp_path / "a", files), "23_1_lbl04.png", "8000 x 8000")
     monkeypatch.setattr(archives, "MAX_BYTES", 1000)

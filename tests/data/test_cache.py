@@ -15,10 +15,14 @@ from lib.data import cache
 def test_half_written_cache_is_not_read(tmp_path):
     root = place(tmp_path / "root", lfw_files())
     want = np.array(data.load("lfw", 8, root).labels)
-    folder, = (tmp_path / "cache").glob("lfw-8px-*/")
-    for damage in (lambda: (folder / "meta.json").unlink(), lambda: os.truncate(folder / "labels.npy", 200),
-                   lambda: os.truncate(folder / "images.npy", 0), lambda: (folder / "labels.npy").unlink(),
-                   lambda: (folder / "meta.json").write_text('{"ids": ["Bo_0001"]}')):
+    (folder,) = (tmp_path / "cache").glob("lfw-8px-*/")
+    for damage in (
+        lambda: (folder / "meta.json").unlink(),
+        lambda: os.truncate(folder / "labels.npy", 200),
+        lambda: os.truncate(folder / "images.npy", 0),
+        lambda: (folder / "labels.npy").unlink(),
+        lambda: (folder / "meta.json").write_text('{"ids": ["Bo_0001"]}'),
+    ):
         damage()
         leftover = folder.with_name(folder.name + ".partial")  # of a process that was killed
         leftover.mkdir()
@@ -37,11 +41,15 @@ def test_failed_decoding_leaves_no_cache(tmp_path):
 
 def test_three_processes_at_once_make_one_cache(tmp_path):
     root = place(tmp_path / "root", lfw_files([f"A_{i:04d}" for i in range(60)]))
-    code = ("import sys; from lib import data; from lib.data import layouts; decode = layouts._picture; count = []\n"
-            "layouts._picture = lambda *a: count.append(1) or decode(*a)\n"
-            "d = data.load('lfw', 32, sys.argv[1]); print(len(count), d.images.sum(), d.labels.sum())")
-    running = [subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True,
-                                cwd=PROJECT) for _ in range(3)]
+    code = (
+        "import sys; from lib import data; from lib.data import layouts; decode = layouts._picture; count = []\n"
+        "layouts._picture = lambda *a: count.append(1) or decode(*a)\n"
+        "d = data.load('lfw', 32, sys.argv[1]); print(len(count), d.images.sum(), d.labels.sum())"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+        for _ in range(3)
+    ]
     answers = [process.communicate()[0].split() for process in running]
     assert sorted(int(count) for count, *_ in answers) == [0, 0, 120]
     assert len({tuple(sums) for _, *sums in answers}) == 1

@@ -14,6 +14,7 @@ from lib.data import datasets, layouts
 
 # ---- what is read -----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("packed", [True, False], ids=["archive", "folder"])
 def test_lfw_pixels_labels_and_order(tmp_path, packed):
     files = lfw_files()
@@ -42,15 +43,14 @@ def test_helen_pixels_labels_and_order(tmp_path, packed):
 
 @pytest.mark.parametrize("name, make", [("lfw", lfw_files), ("helen", helen_files)])
 def test_archive_and_folder_give_the_same_arrays_and_each_its_digest(tmp_path, name, make):
-    one, other = (data.load(name, 12, place(tmp_path / str(packed), make(), packed))
-                  for packed in (True, False))
+    one, other = (data.load(name, 12, place(tmp_path / str(packed), make(), packed)) for packed in (True, False))
     np.testing.assert_array_equal(one.images, other.images)
     np.testing.assert_array_equal(one.labels, other.labels)
     assert one.ids == other.ids and one.digest != other.digest
 
 
-
 # ---- digests ---------------------------------------------------------------------------------------------
+
 
 def test_second_load_decodes_nothing_and_hashes_nothing(tmp_path, monkeypatch):
     root = place(tmp_path / "root", lfw_files())
@@ -99,7 +99,7 @@ def test_synthetic_faces_go_through_the_same_readers(tmp_path, name):
 @pytest.mark.parametrize("name, pattern", [("lfw", "*.jpg"), ("lfw", "*.ppm"), ("helen", "*_lbl03.png")])
 def test_synthetic_faces_of_which_files_were_removed_are_drawn_again(tmp_path, name, pattern):
     want = np.array(data.load(name, 8, "synthetic", synthetic_images=4).labels)
-    folder, = (tmp_path / "cache").glob("synthetic-*/")
+    (folder,) = (tmp_path / "cache").glob("synthetic-*/")
     min(folder.rglob(pattern)).unlink()
     np.testing.assert_array_equal(data.load(name, 16, "synthetic", synthetic_images=4).labels.shape, (4, 16, 16))
     shutil.rmtree(next((tmp_path / "cache").glob(f"{name}-8px-*/")))
@@ -110,29 +110,33 @@ def test_official_and_note(tmp_path, monkeypatch):
     root = place(tmp_path, helen_files())
     dataset = data.load("helen", 8, root)
     assert not dataset.official and dataset.source == HELEN + ".zip"
-    assert dataset.note == ("HELEN's layout with 3 images, not HELEN's 2,330: "
-                            "other faces, or a part of the set, stand in for it")
+    assert dataset.note == (
+        "HELEN's layout with 3 images, not HELEN's 2,330: other faces, or a part of the set, stand in for it"
+    )
     three = layouts.DATASETS["helen"].__class__("HELEN", "HELEN", 3, {}, layouts.DATASETS["helen"].archives)
     monkeypatch.setitem(layouts.DATASETS, "helen", three)
     dataset = data.load("helen", 8, root)
     assert dataset.official and dataset.note == ""
 
 
-
 # ---- splits and masks -------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("n, name, size, train, validation, test, scaled", [
-    (2927, "lfw", "big", (0, 2342), (2342, 2634), (2635, 2927), False),  # image 2634 is in no part
-    (2927, "lfw", "small", (0, 1000), (1000, 1100), (2635, 2927), False),
-    (2330, "helen", "big", (0, 1864), (1864, 2097), (2097, 2330), False),
-    (2330, "helen", "small", (0, 1000), (1000, 1100), (2097, 2330), False),
-    (1333, "helen", "small", (0, 1000), (1000, 1100), (1100, 1333), False),
-    (278, "helen", "big", (0, 222), (222, 250), (250, 278), True),
-    (278, "helen", "small", (0, 119), (119, 131), (250, 278), True),
-    (300, "lfw", "big", (0, 240), (240, 270), (270, 300), True),
-    (300, "lfw", "small", (0, 102), (102, 112), (270, 300), True),
-    (3, "lfw", "big", (0, 1), (1, 2), (2, 3), True),
-])
+
+@pytest.mark.parametrize(
+    "n, name, size, train, validation, test, scaled",
+    [
+        (2927, "lfw", "big", (0, 2342), (2342, 2634), (2635, 2927), False),  # image 2634 is in no part
+        (2927, "lfw", "small", (0, 1000), (1000, 1100), (2635, 2927), False),
+        (2330, "helen", "big", (0, 1864), (1864, 2097), (2097, 2330), False),
+        (2330, "helen", "small", (0, 1000), (1000, 1100), (2097, 2330), False),
+        (1333, "helen", "small", (0, 1000), (1000, 1100), (1100, 1333), False),
+        (278, "helen", "big", (0, 222), (222, 250), (250, 278), True),
+        (278, "helen", "small", (0, 119), (119, 131), (250, 278), True),
+        (300, "lfw", "big", (0, 240), (240, 270), (270, 300), True),
+        (300, "lfw", "small", (0, 102), (102, 112), (270, 300), True),
+        (3, "lfw", "big", (0, 1), (1, 2), (2, 3), True),
+    ],
+)
 def test_split(n, name, size, train, validation, test, scaled):
     assert data.split(n, name, size) == data.Split(slice(*train), slice(*validation), slice(*test), scaled)
 
@@ -188,20 +192,27 @@ def test_binary_masks_of_helens_parts():
     np.testing.assert_array_equal(data.binary_masks(labels, True), [0, 1, 1, 1, 1, 1, 1])
     parts = {part: data.binary_masks(labels, False, part) for part in data.PARTS}
     assert {part: masks.tolist().index(1) for part, masks in parts.items()} == {
-        "hair": 2, "brows": 3, "eyes": 4, "nose": 5, "mouth": 6}
+        "hair": 2,
+        "brows": 3,
+        "eyes": 4,
+        "nose": 5,
+        "mouth": 6,
+    }
     assert all(masks.sum() == 1 and masks.dtype == np.uint8 for masks in parts.values())
-
 
 
 # ---- what is refused --------------------------------------------------------------------------------------
 
+
 def test_unknown_names_sizes_and_counts():
-    for call, words in ((lambda: data.load("celeba", 8, "synthetic"), "unknown data set 'celeba'"),
-                        (lambda: data.digest("celeba"), "lfw, helen"),
-                        (lambda: data.split(9, "celeba", "big"), "celeba"),
-                        (lambda: data.split(9, "lfw", "medium"), "unknown split size 'medium'"),
-                        (lambda: data.split(2, "lfw", "big"), "2 images"),
-                        (lambda: data.load("lfw", 0, "synthetic"), "image_size 0"),
-                        (lambda: data.load("lfw", "96", "synthetic"), "image_size '96'")):
+    for call, words in (
+        (lambda: data.load("celeba", 8, "synthetic"), "unknown data set 'celeba'"),
+        (lambda: data.digest("celeba"), "lfw, helen"),
+        (lambda: data.split(9, "celeba", "big"), "celeba"),
+        (lambda: data.split(9, "lfw", "medium"), "unknown split size 'medium'"),
+        (lambda: data.split(2, "lfw", "big"), "2 images"),
+        (lambda: data.load("lfw", 0, "synthetic"), "image_size 0"),
+        (lambda: data.load("lfw", "96", "synthetic"), "image_size '96'"),
+    ):
         with pytest.raises(InputError, match=words):
             call()

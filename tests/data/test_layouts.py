@@ -33,11 +33,16 @@ def test_helen_without_lists_uses_the_image_folder(tmp_path):
 
 def test_helen_label_is_the_largest_map_and_the_lowest_index_of_equals():
     columns = [  # (probabilities of parts 0 ... 10, label)
-        ([9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9], layouts.BACKGROUND), ([8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9], layouts.FACE),
-        ([8, 0, 0, 0, 0, 0, 0, 0, 0, 8, 9], layouts.HAIR), ([0] * 11, layouts.BACKGROUND),
+        ([9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9], layouts.BACKGROUND),
+        ([8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9], layouts.FACE),
+        ([8, 0, 0, 0, 0, 0, 0, 0, 0, 8, 9], layouts.HAIR),
+        ([0] * 11, layouts.BACKGROUND),
         ([5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 5], layouts.EYES),
-        ([1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2], layouts.MOUTH), ([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], layouts.BROWS),
-        ([0, 0, 0, 0, 0, 0, 9, 0, 8, 0, 0], layouts.NOSE), ([0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0], layouts.MOUTH)]
+        ([1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2], layouts.MOUTH),
+        ([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], layouts.BROWS),
+        ([0, 0, 0, 0, 0, 0, 9, 0, 8, 0, 0], layouts.NOSE),
+        ([0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0], layouts.MOUTH),
+    ]
     maps = np.array([probabilities for probabilities, _ in columns]).T[:, None, :]  # (11, 1, 9)
     picture = layouts.Picture("x", "x.jpg", ())
     members = [("x.jpg", encode(np.zeros((1, 9, 3)), "JPEG"))]
@@ -75,8 +80,11 @@ def test_images_are_shrunk_with_antialiasing():
 
 @pytest.mark.parametrize("packed", [True, False], ids=["archive", "folder"])
 @pytest.mark.parametrize("file", [LFW_JPG, LFW_PPM, HELEN_JPG, HELEN_PNG])
-@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b"text",
-                                    lambda b: b[:20]], ids=["half", "empty", "text", "header"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text", lambda b: b[:20]],
+    ids=["half", "empty", "text", "header"],
+)
 def test_corrupt_picture_is_named(tmp_path, file, damage, packed):
     name, files = ("helen", helen_files()) if file.startswith(HELEN) else ("lfw", lfw_files())
     files[file] = damage(files[file])
@@ -106,10 +114,13 @@ def test_probability_map_of_16_bits(tmp_path):
 
 @pytest.mark.parametrize("packed", [True, False], ids=["archive", "folder"])
 def test_missing_partners(tmp_path, packed):
-    for number, (name, make, gone, words) in enumerate([
+    for number, (name, make, gone, words) in enumerate(
+        [
             ("lfw", lfw_files, LFW_JPG, ("Bo_0001.jpg", "Bo_0001.ppm", "missing")),
             ("helen", helen_files, HELEN_JPG, ("images/23_1.jpg", "missing")),
-            ("helen", helen_files, HELEN_PNG, ("23_1_lbl04.png", "missing"))]):
+            ("helen", helen_files, HELEN_PNG, ("23_1_lbl04.png", "missing")),
+        ]
+    ):
         files = make()
         del files[gone]
         refused(name, place(tmp_path / str(number), files, packed), *words)

@@ -107,8 +107,11 @@ def test_helen_layout(tmp_path):
         assert np.abs(total - 255).max() <= 6  # probabilities, but for rounding
         soft = np.asarray(maps[0])
         assert ((soft > 0) & (soft < 255)).any()
-    listed = [line.split(" , ") for name in ("exemplars", "tuning", "testing")
-              for line in (top / f"{name}.txt").read_text().splitlines()]
+    listed = [
+        line.split(" , ")
+        for name in ("exemplars", "tuning", "testing")
+        for line in (top / f"{name}.txt").read_text().splitlines()
+    ]
     assert [int(number) for number, _ in listed] == [1, 2, 3, 4, 5]
     assert [stem for _, stem in listed] == [image.stem for image in images]
 
@@ -116,8 +119,9 @@ def test_helen_layout(tmp_path):
 @pytest.mark.parametrize("write", [write_lfw, write_helen])
 @pytest.mark.parametrize("archive", [False, True])
 def test_same_seed_same_bytes(tmp_path, write, archive):
-    first, second, other = (contents(write(tmp_path / name, 2, seed, archive=archive))
-                            for name, seed in (("a", 5), ("b", 5), ("c", 6)))
+    first, second, other = (
+        contents(write(tmp_path / name, 2, seed, archive=archive)) for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
     assert first == second
     assert first != other
 
@@ -155,6 +159,7 @@ def test_refuses_no_images_and_a_folder_in_use(tmp_path, write):
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("lib.data.synthetic._draw", fail)
     with pytest.raises(KeyboardInterrupt):
         write_lfw(tmp_path, 1)
@@ -168,14 +173,15 @@ def test_refuses_a_tiny_face():
 
 @pytest.mark.parametrize("share", [0.3, 0.03, 0.003])
 def test_faces_take_the_share_of_the_pixels_that_is_asked_for(share):
-    shares = [((parts > 0) & (parts < 10)).mean()  # all of `PARTS` but background and hair
-              for _, parts in (draw_face(np.random.default_rng(i), 96, share) for i in range(40))]
+    shares = [
+        ((parts > 0) & (parts < 10)).mean()  # all of `PARTS` but background and hair
+        for _, parts in (draw_face(np.random.default_rng(i), 96, share) for i in range(40))
+    ]
     assert np.mean(shares) == pytest.approx(share, rel=0.2)
 
 
 def test_the_natural_share_draws_the_faces_as_they_are():
-    natural, same = (draw_face(np.random.default_rng(1), 64, share)
-                     for share in (0.0, NATURAL_SHARE))
+    natural, same = (draw_face(np.random.default_rng(1), 64, share) for share in (0.0, NATURAL_SHARE))
     for one, other in zip(natural, same):
         np.testing.assert_array_equal(one, other)
 

@@ -31,8 +31,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lib import InputError
 
 SECONDS, MEGABYTES = 5, 400
-REMEDY = re.compile(r"\b(get|correct|use|give|delete|restore|run|set|write|rename|remove|make|move|read|choose"
-                    r"|did you mean|must be|downloads|put|end)\b")
+REMEDY = re.compile(
+    r"\b(get|correct|use|give|delete|restore|run|set|write|rename|remove|make|move|read|choose"
+    r"|did you mean|must be|downloads|put|end)\b"
+)
 
 
 class Hang(BaseException):
@@ -81,8 +83,11 @@ def fault_of(message: str, names: tuple[str, ...]) -> str | None:
 
 # ---- damage ------------------------------------------------------------------------------------------------
 
-CHANGE = st.tuples(st.sampled_from(["flip", "cut", "insert", "remove", "repeat", "zero"]), st.floats(0, 1),
-                   st.binary(min_size=1, max_size=8))
+CHANGE = st.tuples(
+    st.sampled_from(["flip", "cut", "insert", "remove", "repeat", "zero"]),
+    st.floats(0, 1),
+    st.binary(min_size=1, max_size=8),
+)
 
 FEW = st.just([]) | st.lists(CHANGE, max_size=4)
 
@@ -91,10 +96,14 @@ def damage(content: bytes, changes) -> bytes:
     """Applies changes, each at a place from 0 (start) to 1 (end)."""
     for kind, where, extra in changes:
         at, n = int(where * len(content)), len(extra)
-        content = {"flip": content[:at] + extra + content[at + n:], "cut": content[:at],
-                   "insert": content[:at] + extra + content[at:], "remove": content[:at] + content[at + 8 * n:],
-                   "repeat": content[:at] + content[max(0, at - 64):],
-                   "zero": content[:at] + bytes(n) + content[at + n:]}[kind]
+        content = {
+            "flip": content[:at] + extra + content[at + n :],
+            "cut": content[:at],
+            "insert": content[:at] + extra + content[at:],
+            "remove": content[:at] + content[at + 8 * n :],
+            "repeat": content[:at] + content[max(0, at - 64) :],
+            "zero": content[:at] + bytes(n) + content[at + n :],
+        }[kind]
     return content
 
 
@@ -105,6 +114,7 @@ def damaged(*contents: bytes):
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
+
 
 def forget_peak() -> None:
     """Starts the peak of this process's memory anew, where the system can (Linux)."""
@@ -117,10 +127,11 @@ def peak() -> float:
     try:
         return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
     except OSError:  # no Linux
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**(2 if sys.platform == "darwin" else 1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 ** (2 if sys.platform == "darwin" else 1)
 
 
 # ---- cases -------------------------------------------------------------------------------------------------
+
 
 def try_case(reader: Reader, case, outcome: Outcome, place: Path) -> None:
     """Runs one case in the new folder `place/case`; `place` holds nothing else but the file `secret`."""
@@ -173,8 +184,13 @@ def fuzz(reader: Reader, cases: int, number: int, place: Path) -> Outcome:
     outcome = Outcome()
 
     @seed(number)
-    @settings(max_examples=cases, deadline=None, database=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(reader.inputs)
     def run(case):
         try_case(reader, case, outcome, place)
@@ -186,8 +202,10 @@ def fuzz(reader: Reader, cases: int, number: int, place: Path) -> Outcome:
 @contextlib.contextmanager
 def guarded():
     """A folder for the cases, in memory where there is one; the alarm and a limit on memory are set meanwhile."""
+
     def alarm(*_):
         raise Hang
+
     previous = signal.signal(signal.SIGALRM, alarm)
     environment = dict(os.environ)
     for name in ("IOU_STUDY_DATA", "IOU_STUDY_URLS"):
@@ -212,12 +230,17 @@ def fuzz_all(cases: int, number: int, only: str = "") -> dict[str, Outcome]:
 
     import lib.beyond.networks  # noqa: F401  now, so that no case pays for Keras
 
-    readers = [reader for module in (fuzz_data, fuzz_parameters, fuzz_results) for reader in module.READERS
-               if only in reader.title]
+    readers = [
+        reader
+        for module in (fuzz_data, fuzz_parameters, fuzz_results)
+        for reader in module.READERS
+        if only in reader.title
+    ]
     total = sum(reader.share for reader in readers)
     with guarded() as place:
-        return {reader.title: fuzz(reader, max(1, round(cases * reader.share / total)), number, place)
-                for reader in readers}
+        return {
+            reader.title: fuzz(reader, max(1, round(cases * reader.share / total)), number, place) for reader in readers
+        }
 
 
 def table(outcomes: dict[str, Outcome]) -> str:
@@ -235,8 +258,10 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 
 def _line(title, outcome):
-    return (f"{title:34}{outcome.cases:8}{outcome.results:9}{outcome.refusals:10}{len(outcome.defects):9}"
-            f"{outcome.seconds:9.1f}{outcome.slowest:9.2f}")
+    return (
+        f"{title:34}{outcome.cases:8}{outcome.results:9}{outcome.refusals:10}{len(outcome.defects):9}"
+        f"{outcome.seconds:9.1f}{outcome.slowest:9.2f}"
+    )
 
 
 def main() -> int:

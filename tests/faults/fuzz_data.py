@@ -35,27 +35,75 @@ FACE[..., 1] = 255
 JPG, PPM, MAP = encoded(GREY, "JPEG"), encoded(FACE, "PPM"), encoded(GREY[..., 0], "PNG")
 LFW_IMAGES = {f"lfw_funneled/A/A_000{i}.jpg": JPG for i in range(3)}
 LFW_LABELS = {f"parts_lfw_funneled_gt_images/A_000{i}.ppm": PPM for i in range(3)}
-HELEN_FILES = {f"{HELEN}/{name}": content for i in range(3) for name, content in {
-    f"images/{i}.jpg": JPG, **{f"labels/{i}/{i}_lbl{part:02d}.png": MAP for part in range(11)}}.items()}
+HELEN_FILES = {
+    f"{HELEN}/{name}": content
+    for i in range(3)
+    for name, content in {
+        f"images/{i}.jpg": JPG,
+        **{f"labels/{i}/{i}_lbl{part:02d}.png": MAP for part in range(11)},
+    }.items()
+}
 HELEN_FILES[f"{HELEN}/exemplars.txt"] = b"1 , 0\n2 , 1\n3 , 2\n"
 
 
 # ---- hostile archives --------------------------------------------------------------------------------------
 
-EVIL_NAMES = st.sampled_from([
-    "../escape.jpg", "../../escape.jpg", "/escape.jpg", "lfw_funneled/../../escape.jpg", "lfw_funneled/A/A_0001.jpg",
-    "C:\\escape.jpg", "..\\escape.jpg", "lfw_funneled/A/\x1b[2J.jpg", "lfw_funneled/new\nline.jpg", "~/.bashrc", "",
-    ".", "..", "lfw_funneled", "a" * 300 + ".jpg", "a/" * 200 + "b.jpg", "lfw_funneled/\udcff.jpg", f"{HELEN}/images/0.jpg",
-    "lfw_funneled/Ä/Ä_0001.jpg", "parts_lfw_funneled_gt_images/A_0001.ppm", "parts_lfw_funneled_gt_images/Z_1.ppm",
-    f"{HELEN}/labels/0/0_lbl00.png", f"{HELEN}/testing.txt", "__MACOSX/x.jpg", ".hidden.jpg", "a//b///c.jpg"])
+EVIL_NAMES = st.sampled_from(
+    [
+        "../escape.jpg",
+        "../../escape.jpg",
+        "/escape.jpg",
+        "lfw_funneled/../../escape.jpg",
+        "lfw_funneled/A/A_0001.jpg",
+        "C:\\escape.jpg",
+        "..\\escape.jpg",
+        "lfw_funneled/A/\x1b[2J.jpg",
+        "lfw_funneled/new\nline.jpg",
+        "~/.bashrc",
+        "",
+        ".",
+        "..",
+        "lfw_funneled",
+        "a" * 300 + ".jpg",
+        "a/" * 200 + "b.jpg",
+        "lfw_funneled/\udcff.jpg",
+        f"{HELEN}/images/0.jpg",
+        "lfw_funneled/Ä/Ä_0001.jpg",
+        "parts_lfw_funneled_gt_images/A_0001.ppm",
+        "parts_lfw_funneled_gt_images/Z_1.ppm",
+        f"{HELEN}/labels/0/0_lbl00.png",
+        f"{HELEN}/testing.txt",
+        "__MACOSX/x.jpg",
+        ".hidden.jpg",
+        "a//b///c.jpg",
+    ]
+)
 SIZES = st.sampled_from([0, 1, 511, 512, 513, 10**6, 3 * 10**8, 10**10, 8**11 - 1, 8**12])
-MEMBER = st.fixed_dictionaries({
-    "name": EVIL_NAMES, "type": st.sampled_from([tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE,
-                                                 tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE,
-                                                 tarfile.GNUTYPE_SPARSE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE,
-                                                 tarfile.XGLTYPE, b"Z"]),
-    "link": EVIL_NAMES, "claimed": SIZES | st.none(),
-    "content": st.sampled_from([b"", JPG, PPM, b"\0" * 70000, b"1" * 70000, b"11 path=abc\n", b"99999 size=1\n"])})
+MEMBER = st.fixed_dictionaries(
+    {
+        "name": EVIL_NAMES,
+        "type": st.sampled_from(
+            [
+                tarfile.REGTYPE,
+                tarfile.AREGTYPE,
+                tarfile.SYMTYPE,
+                tarfile.LNKTYPE,
+                tarfile.CHRTYPE,
+                tarfile.BLKTYPE,
+                tarfile.DIRTYPE,
+                tarfile.FIFOTYPE,
+                tarfile.GNUTYPE_SPARSE,
+                tarfile.GNUTYPE_LONGNAME,
+                tarfile.XHDTYPE,
+                tarfile.XGLTYPE,
+                b"Z",
+            ]
+        ),
+        "link": EVIL_NAMES,
+        "claimed": SIZES | st.none(),
+        "content": st.sampled_from([b"", JPG, PPM, b"\0" * 70000, b"1" * 70000, b"11 path=abc\n", b"99999 size=1\n"]),
+    }
+)
 
 
 def tgz(files: dict[str, bytes], members=(), pad: int = 0) -> bytes:
@@ -76,11 +124,15 @@ def tgz(files: dict[str, bytes], members=(), pad: int = 0) -> bytes:
     return file.getvalue()
 
 
-ZIP_MEMBER = st.fixed_dictionaries({
-    "name": EVIL_NAMES, "method": st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
-                                                   zipfile.ZIP_LZMA]),
-    "mode": st.sampled_from([0, 0o100644, 0o120777, 0o010644, 0o020644, 0o040755]), "claimed": SIZES | st.none(),
-    "content": st.sampled_from([b"", JPG, MAP, b"1 , 0\n", b"1 , ../../secret\n", bytes(10**6)])})
+ZIP_MEMBER = st.fixed_dictionaries(
+    {
+        "name": EVIL_NAMES,
+        "method": st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+        "mode": st.sampled_from([0, 0o100644, 0o120777, 0o010644, 0o020644, 0o040755]),
+        "claimed": SIZES | st.none(),
+        "content": st.sampled_from([b"", JPG, MAP, b"1 , 0\n", b"1 , ../../secret\n", bytes(10**6)]),
+    }
+)
 
 
 def zipped(files: dict[str, bytes], members=()) -> bytes:
@@ -133,8 +185,11 @@ def read_foreign(case, folder: Path) -> None:
         whole(name, folder)
 
 
-FOLDER_ENTRY = st.tuples(EVIL_NAMES.filter(lambda name: ".." not in name and not name.startswith("/") and len(name) < 250),
-                         st.sampled_from(["file", "folder", "fifo", "link out", "link in", "loop"]), damaged(JPG, PPM))
+FOLDER_ENTRY = st.tuples(
+    EVIL_NAMES.filter(lambda name: ".." not in name and not name.startswith("/") and len(name) < 250),
+    st.sampled_from(["file", "folder", "fifo", "link out", "link in", "loop"]),
+    damaged(JPG, PPM),
+)
 
 
 def read_folder(case, folder: Path) -> None:
@@ -148,9 +203,14 @@ def read_folder(case, folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(path) and not path.is_dir():
                 path.unlink()
-            {"file": lambda: path.write_bytes(content), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path),
-             "link out": lambda: path.symlink_to(folder.parent / "secret"), "loop": lambda: path.symlink_to(path),
-             "link in": lambda: path.symlink_to(folder / "lfw_funneled/A/A_0000.jpg")}[kind]()
+            {
+                "file": lambda: path.write_bytes(content),
+                "folder": path.mkdir,
+                "fifo": lambda: os.mkfifo(path),
+                "link out": lambda: path.symlink_to(folder.parent / "secret"),
+                "loop": lambda: path.symlink_to(path),
+                "link in": lambda: path.symlink_to(folder / "lfw_funneled/A/A_0000.jpg"),
+            }[kind]()
         except (OSError, ValueError):  # the file system refuses this entry
             continue
     whole("lfw", folder)
@@ -158,12 +218,19 @@ def read_folder(case, folder: Path) -> None:
 
 # ---- pictures ----------------------------------------------------------------------------------------------
 
+
 def png(width: int, height: int, depth: int = 8, colour: int = 0, body: bytes = b"") -> bytes:
     """A PNG whose header claims any size."""
+
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b""))
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(body))
+        + chunk(b"IEND", b"")
+    )
 
 
 def apng() -> bytes:
@@ -174,13 +241,38 @@ def apng() -> bytes:
 
 
 DEEP, DOT = encoded(GREY[..., 0].astype(np.uint16), "PNG"), encoded(GREY[:1, :1], "PNG")
-PICTURES = [JPG, PPM, MAP, apng(), encoded(GREY, "JPEG", "CMYK"), encoded(GREY, "PNG", "P"), encoded(GREY, "PNG", "1"),
-            encoded(GREY, "PNG", "LA"), encoded(GREY, "PNG", "RGBA"), DEEP, DOT, encoded(GREY[..., 0].astype(np.int32), "PPM"), encoded(GREY, "GIF"),
-            encoded(GREY, "TIFF"), encoded(GREY, "BMP"), b"P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12\n", b"P1 2 2 1 0 1 0\n",
-            b"Pf 2 2 -1.0\n" + bytes(16), b"PF 2 2 1.0\n" + bytes(48), b"P6 2 2 65535\n" + bytes(24),
-            b"P5 2 2 65535\n" + bytes(8), b"P6 100000 100000 255\n", b"P3 99999999 1 255\n1 2 3", png(2**31 - 1, 2**31 - 1),
-            png(20_000_000, 1, body=bytes(20_000_001)), png(8, 8, 16, 2, bytes(8 * 49)), png(8, 8, 16, 6, bytes(8 * 65)),
-            png(4000, 4000, body=bytes(10)), png(0, 5), png(8, 8, 3, 9)]
+PICTURES = [
+    JPG,
+    PPM,
+    MAP,
+    apng(),
+    encoded(GREY, "JPEG", "CMYK"),
+    encoded(GREY, "PNG", "P"),
+    encoded(GREY, "PNG", "1"),
+    encoded(GREY, "PNG", "LA"),
+    encoded(GREY, "PNG", "RGBA"),
+    DEEP,
+    DOT,
+    encoded(GREY[..., 0].astype(np.int32), "PPM"),
+    encoded(GREY, "GIF"),
+    encoded(GREY, "TIFF"),
+    encoded(GREY, "BMP"),
+    b"P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12\n",
+    b"P1 2 2 1 0 1 0\n",
+    b"Pf 2 2 -1.0\n" + bytes(16),
+    b"PF 2 2 1.0\n" + bytes(48),
+    b"P6 2 2 65535\n" + bytes(24),
+    b"P5 2 2 65535\n" + bytes(8),
+    b"P6 100000 100000 255\n",
+    b"P3 99999999 1 255\n1 2 3",
+    png(2**31 - 1, 2**31 - 1),
+    png(20_000_000, 1, body=bytes(20_000_001)),
+    png(8, 8, 16, 2, bytes(8 * 49)),
+    png(8, 8, 16, 6, bytes(8 * 65)),
+    png(4000, 4000, body=bytes(10)),
+    png(0, 5),
+    png(8, 8, 3, 9),
+]
 
 
 def read_image(case, folder: Path) -> None:
@@ -190,7 +282,8 @@ def read_image(case, folder: Path) -> None:
 
 COLOURS = st.sampled_from([(255, 0, 0), (0, 255, 0), (0, 0, 255), (254, 0, 0), (0, 0, 0), (255, 255, 255)])
 LABEL = st.lists(COLOURS, min_size=1, max_size=16).map(
-    lambda colours: encoded(np.array(colours, np.uint8)[None], "PPM"))
+    lambda colours: encoded(np.array(colours, np.uint8)[None], "PPM")
+)
 
 
 def read_label(case, folder: Path) -> None:
@@ -206,8 +299,21 @@ def read_maps(case, folder: Path) -> None:
     assert labels.max() <= layouts.MOUTH
 
 
-LISTS = st.sampled_from([b"1 , 0\n", b"1 , 0\n1 , 0\n", b"1 , ../0\n", b"\xff\xfe1\0", b",\n", b"1 , \x1b[31m\n", b"0",
-                         b"1 , " + b"x" * 5000, b"\0", b"1 , 0\r\n2 , 1\r\n", b"1 ; 0\n"]) | st.binary(max_size=40)
+LISTS = st.sampled_from(
+    [
+        b"1 , 0\n",
+        b"1 , 0\n1 , 0\n",
+        b"1 , ../0\n",
+        b"\xff\xfe1\0",
+        b",\n",
+        b"1 , \x1b[31m\n",
+        b"0",
+        b"1 , " + b"x" * 5000,
+        b"\0",
+        b"1 , 0\r\n2 , 1\r\n",
+        b"1 ; 0\n",
+    ]
+) | st.binary(max_size=40)
 
 
 def read_lists(case, folder: Path) -> None:
@@ -216,9 +322,18 @@ def read_lists(case, folder: Path) -> None:
     whole("helen", folder)
 
 
-ARRAYS = damaged(*(content for array in (np.zeros((3, 8, 8), np.uint8), np.zeros((3, 8, 8, 3), np.uint8),
-                                         np.zeros((3, 8, 8), np.float64), np.array([{}], object))
-                   for content in [(lambda file: (np.save(file, array, allow_pickle=True), file.getvalue())[1])(io.BytesIO())]))
+ARRAYS = damaged(
+    *(
+        content
+        for array in (
+            np.zeros((3, 8, 8), np.uint8),
+            np.zeros((3, 8, 8, 3), np.uint8),
+            np.zeros((3, 8, 8), np.float64),
+            np.array([{}], object),
+        )
+        for content in [(lambda file: (np.save(file, array, allow_pickle=True), file.getvalue())[1])(io.BytesIO())]
+    )
+)
 
 
 def read_cache(case, folder: Path) -> None:
@@ -226,7 +341,7 @@ def read_cache(case, folder: Path) -> None:
     for (archive, _), files in zip(layouts.DATASETS["lfw"].archives, (LFW_IMAGES, LFW_LABELS)):
         (folder / archive).write_bytes(tgz(files))
     good = data.load("lfw", 8, folder)
-    kept, = (folder / "cache").glob("lfw-8px-*/")
+    (kept,) = (folder / "cache").glob("lfw-8px-*/")
     for file, content in case.items():
         path = next((folder / "cache/digests").iterdir()) if file == "digest" else kept / file
         path.unlink()
@@ -235,19 +350,42 @@ def read_cache(case, folder: Path) -> None:
 
 
 READERS = [
-    Reader("archives .tgz (LFW)", st.tuples(
-        st.integers(0, 1), st.lists(MEMBER, max_size=3), st.sampled_from([0, 0, 0, 10**6, 10**8]), FEW, FEW), read_tgz,
-        (".tgz", "LFW"), 2),
-    Reader("archives .zip (HELEN)", st.tuples(st.lists(ZIP_MEMBER, max_size=3), FEW, FEW), read_zip, (".zip", "HELEN"), 2),
-    Reader("other files as archives", damaged(tgz(LFW_IMAGES), tgz({}), zipped(HELEN_FILES), zipped({}), *PICTURES),
-           read_foreign, (".tgz", ".zip", "LFW"), 0.5),
+    Reader(
+        "archives .tgz (LFW)",
+        st.tuples(st.integers(0, 1), st.lists(MEMBER, max_size=3), st.sampled_from([0, 0, 0, 10**6, 10**8]), FEW, FEW),
+        read_tgz,
+        (".tgz", "LFW"),
+        2,
+    ),
+    Reader(
+        "archives .zip (HELEN)", st.tuples(st.lists(ZIP_MEMBER, max_size=3), FEW, FEW), read_zip, (".zip", "HELEN"), 2
+    ),
+    Reader(
+        "other files as archives",
+        damaged(tgz(LFW_IMAGES), tgz({}), zipped(HELEN_FILES), zipped({}), *PICTURES),
+        read_foreign,
+        (".tgz", ".zip", "LFW"),
+        0.5,
+    ),
     Reader("extracted folders", st.lists(FOLDER_ENTRY, max_size=4), read_folder, ("lfw_funneled", "LFW")),
     Reader("images", damaged(*PICTURES), read_image, ("face.jpg",), 3),
     Reader("LFW's labels", damaged(*PICTURES) | LABEL, read_label, ("face.ppm",), 2),
-    Reader("HELEN's probability maps", st.dictionaries(st.integers(0, 11), damaged(*PICTURES, MAP, MAP, MAP),
-                                                       max_size=2), read_maps, ("face",)),
+    Reader(
+        "HELEN's probability maps",
+        st.dictionaries(st.integers(0, 11), damaged(*PICTURES, MAP, MAP, MAP), max_size=2),
+        read_maps,
+        ("face",),
+    ),
     Reader("HELEN's lists", st.tuples(*[LISTS | st.none()] * 3), read_lists, (".zip", "HELEN")),
-    Reader("decoded cache", st.dictionaries(st.sampled_from(["images.npy", "labels.npy", "digest", "meta.json"]),
-                                            ARRAYS | damaged(b'{"ids": ["a", "b", "c"]}') | st.sampled_from(
-                                                [b"[]", b'{"ids": 5}', b"null", b'{"ids": null}'])), read_cache, ("cache",)),
+    Reader(
+        "decoded cache",
+        st.dictionaries(
+            st.sampled_from(["images.npy", "labels.npy", "digest", "meta.json"]),
+            ARRAYS
+            | damaged(b'{"ids": ["a", "b", "c"]}')
+            | st.sampled_from([b"[]", b'{"ids": 5}', b"null", b'{"ids": null}']),
+        ),
+        read_cache,
+        ("cache",),
+    ),
 ]

@@ -33,8 +33,15 @@ def memory(pid: int) -> float:
 def scale(stub: Stub, runs: int, workers: int) -> dict:
     """Executes the study; (runs done, seconds, driver's MiB) at each quarter, and the end."""
     profile = stub.folder / "params" / "profiles" / "scale.yaml"
-    profile.write_text(json.dumps({"data": "synthetic", "encoder_weights": "none", "grid": {
-        "loss": ["iou", "bce"], "seed": list(range(runs // 2))}}))
+    profile.write_text(
+        json.dumps(
+            {
+                "data": "synthetic",
+                "encoder_weights": "none",
+                "grid": {"loss": ["iou", "bce"], "seed": list(range(runs // 2))},
+            }
+        )
+    )
     start = time.monotonic()
     driver = stub.start("--profile", "scale", "--workers", workers, only="*", STUB_SECONDS="0")
     printed = []
@@ -74,8 +81,10 @@ def main() -> int:
     for done, seconds, mib in found["quarters"]:
         print(f"{done:5} runs done: driver {mib:.0f} MiB, {(seconds - before[1]) / (done - before[0]):.3f} s a run")
         before = (done, seconds)
-    print(f"{found['done']} of {options.runs} runs on {options.workers} workers and {os.cpu_count()} cores in {before[1]:.0f} s; "
-          f"{processor_seconds() / options.runs:.2f} s of processor time a run for kernel, papermill, Dask and files")
+    print(
+        f"{found['done']} of {options.runs} runs on {options.workers} workers and {os.cpu_count()} cores in {before[1]:.0f} s; "
+        f"{processor_seconds() / options.runs:.2f} s of processor time a run for kernel, papermill, Dask and files"
+    )
     if found["status"]:
         print(f"the driver ended with status {found['status']}:", *found["printed"][-200:], sep="\n")
     return int(found["done"] != options.runs or found["status"] != 0)

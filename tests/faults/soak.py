@@ -37,8 +37,11 @@ def inject(kind: str, stub: Stub, driver, rng: random.Random) -> bool:
     kernels = stub.kernels()
     if kind == "full disk":
         return bool(stub.disk) and fill(stub.disk, rng.uniform(0.5, 2))
-    victims = {"kernel": kernels, "worker": stub.workers(),
-               "server": [pid for pid in stub.processes() if pid not in kernels and is_server(pid)]}[kind]
+    victims = {
+        "kernel": kernels,
+        "worker": stub.workers(),
+        "server": [pid for pid in stub.processes() if pid not in kernels and is_server(pid)],
+    }[kind]
     return bool(victims) and kill(rng.choice(victims))
 
 
@@ -105,8 +108,15 @@ def soak(stub: Stub, faults: int, seed: int, only: str = "*") -> dict:
                 break
             before = {}
             shutil.rmtree(stub.out)
-    return {"faults": dict(injected), "drivers": drivers, "studies": studies, "changed": changed, "repeated": repeated,
-            "orphans": len(stub.processes()), "seconds": round(time.monotonic() - start)}
+    return {
+        "faults": dict(injected),
+        "drivers": drivers,
+        "studies": studies,
+        "changed": changed,
+        "repeated": repeated,
+        "orphans": len(stub.processes()),
+        "seconds": round(time.monotonic() - start),
+    }
 
 
 def main() -> int:
@@ -118,10 +128,14 @@ def main() -> int:
         stub = Stub(Path(folder))
         with mounted(stub):
             figures = soak(stub, options.faults, options.seed)
-    print(f"{sum(figures['faults'].values())} faults in {figures['seconds']} s: "
-          + ", ".join(f"{count} {kind}" for kind, count in sorted(figures["faults"].items()) if count))
-    print(f"{figures['studies']} studies of 32 runs completed by {figures['drivers']} drivers; finished runs lost or "
-          f"changed: {figures['changed']}, repeated: {figures['repeated']}; processes left over: {figures['orphans']}")
+    print(
+        f"{sum(figures['faults'].values())} faults in {figures['seconds']} s: "
+        + ", ".join(f"{count} {kind}" for kind, count in sorted(figures["faults"].items()) if count)
+    )
+    print(
+        f"{figures['studies']} studies of 32 runs completed by {figures['drivers']} drivers; finished runs lost or "
+        f"changed: {figures['changed']}, repeated: {figures['repeated']}; processes left over: {figures['orphans']}"
+    )
     return int(bool(figures["changed"] or figures["repeated"] or figures["orphans"]))
 
 

@@ -17,7 +17,7 @@ import nbformat
 from lib import PROJECT
 from lib.config import NOTEBOOK
 
-TRAIN = '''
+TRAIN = """
 import json, os, time
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +45,7 @@ record = {"format": 1, "run_id": config.run_id, "params": asdict(config), "score
 partial = folder / "record.json.partial"
 partial.write_text(json.dumps(record))
 os.replace(partial, folder / "record.json")
-'''
+"""
 
 
 class Stub:
@@ -71,15 +71,24 @@ class Stub:
 
     @property
     def environment(self) -> dict:
-        return {**os.environ, "PYTHONPATH": str(self.folder), "STUB_FAULTS": str(self.faults),
-                "IOU_STUDY_CACHE": str(self.folder / "cache")}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(self.folder),
+            "STUB_FAULTS": str(self.faults),
+            "IOU_STUDY_CACHE": str(self.folder / "cache"),
+        }
 
     def start(self, *arguments, only="bfcn32s-lfw-big-*", command="run", **environment) -> subprocess.Popen:
         """A driver at work, in a session of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "lib.study", command, "--out", self.out, "--only", only, *map(str, arguments)],
-            cwd=self.folder, env=self.environment | environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            cwd=self.folder,
+            env=self.environment | environment,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def call(self, *arguments, **options) -> tuple[int, str]:
         """A driver run to its end: (exit status, what it printed)."""
@@ -89,9 +98,12 @@ class Stub:
 
     def done(self) -> dict[str, str]:
         """Finished runs and the digest of all their files."""
-        return {path.parent.name: hashlib.sha256(b"".join(
-            file.name.encode() + file.read_bytes() for file in sorted(path.parent.iterdir()))).hexdigest()
-            for path in sorted(self.out.glob("*/record.json"))}
+        return {
+            path.parent.name: hashlib.sha256(
+                b"".join(file.name.encode() + file.read_bytes() for file in sorted(path.parent.iterdir()))
+            ).hexdigest()
+            for path in sorted(self.out.glob("*/record.json"))
+        }
 
     def processes(self) -> list[int]:
         """Live processes that were started from this copy."""

@@ -15,14 +15,18 @@ def test_every_reader_ends_in_a_result_or_a_refusal():
     assert len(outcomes) >= 20 and all(outcome.cases >= 5 for outcome in outcomes.values())
     defects = [defect for outcome in outcomes.values() for defect in outcome.defects]
     assert not defects, "\n".join(defects[:5])
-    assert all(outcome.results for title, outcome in outcomes.items()
-               if title not in ("other files as archives", "addresses of downloads"))  # of these none is good
+    assert all(
+        outcome.results
+        for title, outcome in outcomes.items()
+        if title not in ("other files as archives", "addresses of downloads")
+    )  # of these none is good
     assert "all" in table(outcomes)
 
 
 def refuse(sentence: str):
     def attempt(case, folder: Path):
         raise InputError(sentence)
+
     return attempt
 
 
@@ -43,14 +47,20 @@ def wait(case, folder: Path):
     (folder / "pipe").read_bytes()
 
 
-@pytest.mark.parametrize("attempt, words", [
-    (lambda case, folder: 1 / 0, "ZeroDivisionError at test_fuzz.py"),
-    (refuse("x.npz: broken"), "without a remedy"),
-    (refuse("it is broken: get another"), "names neither file nor parameter"),
-    (refuse("x.npz: broken\nget another"), "not one printable line"),
-    (refuse("x.npz: get another " + "x" * 2000), "characters long"),
-    (climb, "wrote outside"), (overwrite, "wrote outside"), (spend, "MB of memory"), (wait, "more than"),
-])
+@pytest.mark.parametrize(
+    "attempt, words",
+    [
+        (lambda case, folder: 1 / 0, "ZeroDivisionError at test_fuzz.py"),
+        (refuse("x.npz: broken"), "without a remedy"),
+        (refuse("it is broken: get another"), "names neither file nor parameter"),
+        (refuse("x.npz: broken\nget another"), "not one printable line"),
+        (refuse("x.npz: get another " + "x" * 2000), "characters long"),
+        (climb, "wrote outside"),
+        (overwrite, "wrote outside"),
+        (spend, "MB of memory"),
+        (wait, "more than"),
+    ],
+)
 def test_the_harness_sees_defects(attempt, words, monkeypatch):
     monkeypatch.setattr(fuzz, "SECONDS", 1)
     outcome = Outcome()

@@ -17,8 +17,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc"
 DIE = {
     "big-hair-bce": "raise ValueError('a notebook that raises')",
     "big-hair-iou": "import signal; os.kill(os.getpid(), signal.SIGKILL)",
-    "big-nohair-bce": ("import resource; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
-                       "hoard = [np.empty(1 << 28) for _ in range(99)]"),
+    "big-nohair-bce": (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
+        "hoard = [np.empty(1 << 28) for _ in range(99)]"
+    ),
     "big-nohair-iou": "import ctypes; ctypes.PyDLL(None).sleep(600)",  # holding Python's lock
 }
 
@@ -52,15 +54,17 @@ def test_kernels_that_raise_die_run_out_of_memory_or_hang(stub):
         (stub.faults / f"bfcn32s-lfw-{name}").write_text(fault)
     status, output = stub.call("--timeout", 0.12, only="bfcn32s-lfw-*")
     assert status == 1 and "4 runs finished, 4 failed" in output, output
-    errors = {path.parent.name[len("bfcn32s-lfw-"):]: path.read_text()
-              for path in stub.out.glob(".failed/*/error.txt")}
+    errors = {
+        path.parent.name[len("bfcn32s-lfw-") :]: path.read_text() for path in stub.out.glob(".failed/*/error.txt")
+    }
     assert errors["big-hair-bce"] == "cell 3: ValueError: a notebook that raises\n"
     assert "died" in errors["big-hair-iou"].lower()
     assert "MemoryError" in errors["big-nohair-bce"]
     assert errors["big-nohair-iou"].startswith("a cell took longer than the 0.12 minutes of --timeout; raise it")
     for name in DIE:
         assert {"kernel.log", "train.ipynb"} <= {
-            path.name for path in (stub.out / ".failed" / f"bfcn32s-lfw-{name}").iterdir()}
+            path.name for path in (stub.out / ".failed" / f"bfcn32s-lfw-{name}").iterdir()
+        }
     _, status = stub.call(command="status", only="bfcn32s-lfw-*")
     assert status.count(" failed ") == 4 and "cell 3: ValueError" in status and "4 of 8 runs to do" in status
     completes(stub, stub.done(), runs=8, only="bfcn32s-lfw-*")
@@ -74,7 +78,9 @@ def test_ctrl_c_in_a_terminal_is_one_sentence(stub):
     for process in [driver.pid, *stub.workers()]:
         os.kill(process, signal.SIGINT)
     output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130 and "the same command goes on from here" in output and "Traceback" not in output, output
+    assert driver.returncode == 130 and "the same command goes on from here" in output and "Traceback" not in output, (
+        output
+    )
     eventually(lambda: not stub.processes(), 30)
 
 
@@ -110,8 +116,10 @@ def test_a_worker_that_is_killed_when_its_run_is_filed_but_not_yet_reported(stub
     execute, armed = stub.folder / "lib" / "study" / "execute.py", stub.faults / "filed"
     end = "    shutil.rmtree(workspace, ignore_errors=True)\n    return"
     before, after = execute.read_text().split(end)
-    execute.write_text(f"{before}    if (armed := Path({str(armed)!r})).exists():\n        armed.unlink()\n"
-                       f"        os.kill(os.getpid(), 9)\n{end}{after}")
+    execute.write_text(
+        f"{before}    if (armed := Path({str(armed)!r})).exists():\n        armed.unlink()\n"
+        f"        os.kill(os.getpid(), 9)\n{end}{after}"
+    )
     armed.touch()
     status, output = stub.call()
     assert status == 0 and not armed.exists() and "4 runs finished, 0 failed" in output, output
@@ -121,13 +129,37 @@ def test_a_worker_that_is_killed_when_its_run_is_filed_but_not_yet_reported(stub
 def test_a_scheduler_that_is_killed(stub):
     """Its workers end, the driver fails with a sentence, what was finished stays."""
     file = stub.folder / "scheduler.json"
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", file, "--host", "127.0.0.1",
-            "--port", "0", "--no-dashboard"]
+    dask = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--scheduler-file",
+        file,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+    ]
     scheduler = subprocess.Popen(dask, cwd=stub.folder, env=stub.environment, stderr=subprocess.DEVNULL)
     eventually(file.exists)
-    worker = subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads",
-                               "1", "--no-dashboard", "--death-timeout", "5"], cwd=stub.folder, env=stub.environment,
-                              stderr=subprocess.DEVNULL)
+    worker = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_worker",
+            "--scheduler-file",
+            file,
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--death-timeout",
+            "5",
+        ],
+        cwd=stub.folder,
+        env=stub.environment,
+        stderr=subprocess.DEVNULL,
+    )
     driver = stub.start("--scheduler", json.loads(eventually(file.read_text))["address"], STUB_SECONDS="0.5")
     eventually(stub.done)
     scheduler.kill()
@@ -204,19 +236,26 @@ def test_a_full_disk_and_a_read_only_one(stub, mounted):
 
 def test_a_cache_that_a_killed_run_left_half_written(stub):
     """A decode that is cut off leaves a folder beside the cache's place, which nobody reads; the next one is whole."""
-    script = ("import os, signal; from lib import data; from lib.data import datasets, layouts\n"
-              "real = layouts.READERS['lfw']\n"
-              "def cut(containers, pictures, images, labels):\n"
-              "    real(containers, pictures, images, labels); os.kill(os.getpid(), signal.SIGKILL)\n"
-              "datasets.READERS['lfw'] = cut\n"
-              "data.load('lfw', 32, 'synthetic', synthetic_images=10)")
+    script = (
+        "import os, signal; from lib import data; from lib.data import datasets, layouts\n"
+        "real = layouts.READERS['lfw']\n"
+        "def cut(containers, pictures, images, labels):\n"
+        "    real(containers, pictures, images, labels); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "datasets.READERS['lfw'] = cut\n"
+        "data.load('lfw', 32, 'synthetic', synthetic_images=10)"
+    )
     cut = subprocess.run([sys.executable, "-c", script], cwd=stub.folder, env=stub.environment)
     assert cut.returncode == -signal.SIGKILL
     left = {path.name for path in (stub.folder / "cache").iterdir()}
-    assert not any(name.startswith("lfw-32px-") and not name.endswith(".lock") and (
-        stub.folder / "cache" / name / "meta.json").exists() for name in left)
+    assert not any(
+        name.startswith("lfw-32px-")
+        and not name.endswith(".lock")
+        and (stub.folder / "cache" / name / "meta.json").exists()
+        for name in left
+    )
     script = "from lib import data; print(len(data.load('lfw', 32, 'synthetic', synthetic_images=10).ids))"
-    again = subprocess.run([sys.executable, "-c", script], cwd=stub.folder, env=stub.environment, capture_output=True,
-                           text=True)
+    again = subprocess.run(
+        [sys.executable, "-c", script], cwd=stub.folder, env=stub.environment, capture_output=True, text=True
+    )
     assert again.stdout == "10\n", again.stderr
     shutil.rmtree(stub.folder / "cache")

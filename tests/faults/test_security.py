@@ -16,18 +16,33 @@ from lib.data.__main__ import main
 from lib.params import read_yaml
 from lib.study import commands, execute
 
-HOSTILE = ["'; import os; os.mkdir('escape') #", '"; import os; os.mkdir("escape") #', '"""\nimport os\nos.mkdir("escape")\n"""',
-           "a\nimport os; os.mkdir('escape')", "\\", '\\"', "\\'; os.mkdir('escape') #", "{__import__('os').mkdir('escape')}",
-           "$(mkdir escape)", "`mkdir escape`", "%cd /", "!mkdir escape", "\r\n!mkdir escape", "\t\x0b\x1b[2J", "Köln 顔 \U0001f600"]
+HOSTILE = [
+    "'; import os; os.mkdir('escape') #",
+    '"; import os; os.mkdir("escape") #',
+    '"""\nimport os\nos.mkdir("escape")\n"""',
+    "a\nimport os; os.mkdir('escape')",
+    "\\",
+    '\\"',
+    "\\'; os.mkdir('escape') #",
+    "{__import__('os').mkdir('escape')}",
+    "$(mkdir escape)",
+    "`mkdir escape`",
+    "%cd /",
+    "!mkdir escape",
+    "\r\n!mkdir escape",
+    "\t\x0b\x1b[2J",
+    "Köln 顔 \U0001f600",
+]
 LIBRARY = sorted((PROJECT / "lib").rglob("*.py"))
 
 
 # ---- parameters ----------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_papermill_injects_a_text_as_a_literal(text):
     """The cell holds one assignment of one literal, which is the text."""
-    statement, = ast.parse(PythonTranslator.codify({"data": text})).body
+    (statement,) = ast.parse(PythonTranslator.codify({"data": text})).body
     assert isinstance(statement, ast.Assign) and ast.literal_eval(statement.value) == text
 
 
@@ -36,8 +51,10 @@ def test_hostile_texts_arrive_in_a_notebook_as_they_are(tmp_path, monkeypatch):
     from nbformat import v4, write
 
     monkeypatch.chdir(tmp_path)
-    cells = [v4.new_code_cell("texts = []  # replaced", metadata={"tags": ["parameters"]}),
-             v4.new_code_cell(f"import json\nopen({str(tmp_path / 'told.json')!r}, 'w').write(json.dumps(texts))")]
+    cells = [
+        v4.new_code_cell("texts = []  # replaced", metadata={"tags": ["parameters"]}),
+        v4.new_code_cell(f"import json\nopen({str(tmp_path / 'told.json')!r}, 'w').write(json.dumps(texts))"),
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     write(v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "in.ipynb")
     execute.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {"texts": HOSTILE}, {}, tmp_path / "log")
@@ -45,8 +62,15 @@ def test_hostile_texts_arrive_in_a_notebook_as_they_are(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("escape"))
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir [escape]", "!!python/object/new:os.mkdir [escape]",
-                                 "!!python/name:os.system", "!!python/module:os"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "!!python/object/apply:os.mkdir [escape]",
+        "!!python/object/new:os.mkdir [escape]",
+        "!!python/name:os.system",
+        "!!python/module:os",
+    ],
+)
 def test_yaml_makes_no_objects(tag, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(f"data: {tag}\n")
@@ -68,6 +92,7 @@ def test_data_paths_with_odd_characters_are_paths(main, command, text, tmp_path,
 
 # ---- files that could hold code --------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(PROJECT / "lib")))
 def test_the_library_runs_nothing_that_it_reads(path):
     """No pickle, no exec or eval, no shell, no unsafe loader, no server open to others."""
@@ -75,12 +100,29 @@ def test_the_library_runs_nothing_that_it_reads(path):
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-            assert not {name.split(".")[0] for name in names} & {"pickle", "cPickle", "dill", "joblib", "cloudpickle",
-                                                                 "shelve", "marshal"}, node.lineno
+            assert not {name.split(".")[0] for name in names} & {
+                "pickle",
+                "cPickle",
+                "dill",
+                "joblib",
+                "cloudpickle",
+                "shelve",
+                "marshal",
+            }, node.lineno
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            assert name not in ("exec", "eval", "compile", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load",
-                                "keras.models.load_model", "keras.saving.load_model", "pd.read_pickle"), node.lineno
+            assert name not in (
+                "exec",
+                "eval",
+                "compile",
+                "os.system",
+                "os.popen",
+                "yaml.load",
+                "yaml.unsafe_load",
+                "keras.models.load_model",
+                "keras.saving.load_model",
+                "pd.read_pickle",
+            ), node.lineno
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}
             assert given.get("allow_pickle", "False") == "False", node.lineno
             assert given.get("safe_mode", "True") == "True" and given.get("shell", "False") == "False", node.lineno
@@ -110,8 +152,9 @@ def test_pickled_arrays_do_not_run(tmp_path, monkeypatch):
 def test_a_lambda_layer_in_a_weights_file_does_not_run(name, tmp_path, monkeypatch):
     """Whole models, which could bring code along, are refused: only weights are read, into a network made here."""
     monkeypatch.chdir(tmp_path)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: (Path("escape").mkdir(), x)[1]),
-                              keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Lambda(lambda x: (Path("escape").mkdir(), x)[1]), keras.layers.Dense(1)]
+    )
     (tmp_path / "escape").rmdir()  # building the model sprang it
     (model.save_weights if name.endswith(".weights.h5") else model.save)(tmp_path / name)
     with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
@@ -121,9 +164,10 @@ def test_a_lambda_layer_in_a_weights_file_does_not_run(name, tmp_path, monkeypat
 
 # ---- JupyterLab ------------------------------------------------------------------------------------------------
 
+
 def test_make_lab_keeps_token_and_loopback():
     """It passes a folder and a page, nothing else, and the project brings no configuration of the server."""
-    line, = re.findall(r"jupyter lab.*", (PROJECT / "Makefile").read_text())
+    (line,) = re.findall(r"jupyter lab.*", (PROJECT / "Makefile").read_text())
     options = dict(option.split("=", 1) for option in re.findall(r"--\S+", line))
     assert set(options) == {"--ServerApp.root_dir", "--LabApp.default_url"}
     tracked = [path for path in PROJECT.rglob("jupyter*config*") if ".venv" not in path.parts]

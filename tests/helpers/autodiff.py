@@ -16,6 +16,7 @@ def gradients(function, *arrays):
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
+
         found = jax.grad(lambda *x: function(*x).sum(), argnums=tuple(range(len(arrays))))(*arrays)
     elif backend == "torch":
         x = [keras.ops.convert_to_tensor(array).detach().requires_grad_() for array in arrays]
@@ -23,6 +24,7 @@ def gradients(function, *arrays):
         found = [tensor.grad for tensor in x]
     else:
         import tensorflow as tf
+
         x = [tf.constant(array) for array in arrays]
         with tf.GradientTape() as tape:
             tape.watch(x)

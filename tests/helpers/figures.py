@@ -17,18 +17,27 @@ FIGURES = {
     "learning_curves": lambda: plots.learning_curves(HISTORY, 2),
     "masks": lambda: pictures.masks(IMAGES, MASKS, PROBABILITIES, ["best", "worst"]),
     "example_outputs": lambda: pictures.example_outputs(
-        IMAGES[0], MASKS[0], PROBABILITIES[0], PROBABILITIES[0] / 255, "Ann_0001",
-        {"iou": 0.5, "iou_soft": 0.25}, {"iou": 0.75, "iou_soft": 0.125}),
+        IMAGES[0],
+        MASKS[0],
+        PROBABILITIES[0],
+        PROBABILITIES[0] / 255,
+        "Ann_0001",
+        {"iou": 0.5, "iou_soft": 0.25},
+        {"iou": 0.75, "iou_soft": 0.125},
+    ),
     "paired_scores": lambda: plots.paired_scores(CELLS, np.array([[0.8, 0.7], [0.6, 0.65]]), "IoU at 0.5"),
-    "difference_intervals": lambda: plots.difference_intervals([("IoU", 0.1, 0.05, 0.15),
-                                                                ("accuracy", -0.1, np.nan, np.nan)]),
+    "difference_intervals": lambda: plots.difference_intervals(
+        [("IoU", 0.1, 0.05, 0.15), ("accuracy", -0.1, np.nan, np.nan)]
+    ),
     "iou_accuracy_bounds": lambda: plots.iou_accuracy_bounds(
-        [(0.9, 0.6, "possible", "iou"), (0.95, 0.3, "impossible", "bce")], 0.25, "LFW"),
+        [(0.9, 0.6, "possible", "iou"), (0.95, 0.3, "impossible", "bce")], 0.25, "LFW"
+    ),
     "paired_per_image": lambda: plots.paired_per_image([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
     "convergence": lambda: plots.convergence({"iou": (HISTORY, 2), "bce": (HISTORY, 3)}),
     "distributions": lambda: plots.distributions([0.5, 0.9, 0.7], [0.4, 0.95, 0.7]),
-    "reliability": lambda: plots.reliability({"iou": ([0.1, 0.9], [0.2, 0.8], [30, 10]),
-                                              "bce": ([0.1, np.nan], [0.1, np.nan], [40, 0])}),
+    "reliability": lambda: plots.reliability(
+        {"iou": ([0.1, 0.9], [0.2, 0.8], [30, 10]), "bce": ([0.1, np.nan], [0.1, np.nan], [40, 0])}
+    ),
     "summary": lambda: plots.summary({"iou": [0.01, -0.01], "iou_soft": [0.02, 0.04]}, {"iou": [0.03, 0.05]}),
 }
 
@@ -39,8 +48,11 @@ def shown(ax):
 
 def offsets(ax):
     """The points of each scatter of `ax`."""
-    return [np.asarray(collection.get_offsets()).tolist() for collection in ax.collections
-            if len(collection.get_sizes() if hasattr(collection, "get_sizes") else [])]
+    return [
+        np.asarray(collection.get_offsets()).tolist()
+        for collection in ax.collections
+        if len(collection.get_sizes() if hasattr(collection, "get_sizes") else [])
+    ]
 
 
 def legend(figure_or_ax):

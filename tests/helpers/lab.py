@@ -17,8 +17,10 @@ from playwright.sync_api import Page, expect
 from lib import PROJECT
 
 expect.set_options(timeout=30_000)  # a loaded machine takes its time
-SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
-            "@jupyterlab/apputils-extension/notification": {"fetchNews": "false"}}
+SETTINGS = {
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false"},
+}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -33,17 +35,28 @@ def running(root: Path, study: str):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex()
-    own = {f"JUPYTER{name}": str(root / ".jupyter" / name) for name in
-           ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")}
+    own = {
+        f"JUPYTER{name}": str(root / ".jupyter" / name)
+        for name in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
+    }
     for name, settings in SETTINGS.items():
         path = Path(own["JUPYTERLAB_SETTINGS_DIR"], f"{name}.jupyterlab-settings")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-               "--ServerApp.root_dir=.", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ServerApp.root_dir=.",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
     with open(root / "lab.log", "wb") as log:
-        server = subprocess.Popen(command, cwd=root, stdout=log, stderr=log,
-                                  env={**os.environ, **own, "JUPYTER_TOKEN": token})
+        server = subprocess.Popen(
+            command, cwd=root, stdout=log, stderr=log, env={**os.environ, **own, "JUPYTER_TOKEN": token}
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):

@@ -23,12 +23,25 @@ LABELS = np.array([[[1, 2], [0, 0]], [[0, 1], [1, 0]]], "uint8")
 
 def record(cell: Cell, loss: str, scores: dict = SCORES, epochs_run: int = 3, **data) -> dict:
     return {
-        "run_id": cell.run_id(loss), "params": {**cell._asdict(), "loss": loss, "seed": 7, "image_size": 2},
-        "scores": dict(scores), "epochs_run": epochs_run, "best_epoch": 2, "seconds": {"train": 1.5},
-        "versions": {"keras": "3"}, "seed": 7, "key": "0a1b", "format": 1,
-        "data": {"source": "made up", "note": "made-up faces.", "scaled": False,
-                 "counts": {"train": 6, "validation": 2, "test": 2}, "digest": "ff",
-                 "positive_share": 0.5, **data},
+        "run_id": cell.run_id(loss),
+        "params": {**cell._asdict(), "loss": loss, "seed": 7, "image_size": 2},
+        "scores": dict(scores),
+        "epochs_run": epochs_run,
+        "best_epoch": 2,
+        "seconds": {"train": 1.5},
+        "versions": {"keras": "3"},
+        "seed": 7,
+        "key": "0a1b",
+        "format": 1,
+        "data": {
+            "source": "made up",
+            "note": "made-up faces.",
+            "scaled": False,
+            "counts": {"train": 6, "validation": 2, "test": 2},
+            "digest": "ff",
+            "positive_share": 0.5,
+            **data,
+        },
     }
 
 
@@ -36,15 +49,15 @@ def write_run(study, cell: Cell, loss: str, **changes) -> None:
     """Writes one finished run; `changes` go to `record`."""
     folder = study / cell.run_id(loss)
     folder.mkdir(parents=True)
-    (folder / "history.csv").write_text("epoch,loss,val_loss,val_iou\n"
-                                        "1,0.9,0.8,0.3\n2,0.7,0.6,0.5\n3,0.6,,0.4\n")
+    (folder / "history.csv").write_text("epoch,loss,val_loss,val_iou\n1,0.9,0.8,0.3\n2,0.7,0.6,0.5\n3,0.6,,0.4\n")
     with open(folder / "per_image.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, PER_IMAGE[0])
         writer.writeheader()
         writer.writerows(PER_IMAGE)
     probabilities = np.arange(8, dtype="uint8").reshape(2, 2, 2)
-    np.savez_compressed(folder / "probabilities.npz", probabilities=probabilities,
-                        ids=[image["id"] for image in PER_IMAGE])
+    np.savez_compressed(
+        folder / "probabilities.npz", probabilities=probabilities, ids=[image["id"] for image in PER_IMAGE]
+    )
     (folder / "record.json").write_text(json.dumps(record(cell, loss, **changes)))
 
 
@@ -54,8 +67,13 @@ def write_paper_study(study, cells=config.CELLS) -> None:
         row = paper.ROWS[config.CELLS.index(cell)]
         for i, loss in enumerate(paper.LOSSES):
             accuracy, iou, epochs = row[i::2]
-            write_run(study, cell, loss, epochs_run=epochs, scores=SCORES | {
-                "accuracy": accuracy, "iou": iou, "iou_soft": iou - (0.01, 0.05)[i]})
+            write_run(
+                study,
+                cell,
+                loss,
+                epochs_run=epochs,
+                scores=SCORES | {"accuracy": accuracy, "iou": iou, "iou_soft": iou - (0.01, 0.05)[i]},
+            )
 
 
 def study_of(folder, *scores):

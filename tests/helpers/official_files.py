@@ -46,7 +46,7 @@ def helen_files(ids=("7_1", "100_1", "23_1"), height=16, width=24) -> dict[str, 
         grey = np.full((height, width, 3), 60 * row + 50)
         files[f"{HELEN}/images/{id}.jpg"] = encode(grey, "JPEG", quality=100)
         maps = np.zeros((11, height, width))
-        maps[1, :, :left], maps[10, :height // 2, left:], maps[0, height // 2:, left:] = 200, 255, 90
+        maps[1, :, :left], maps[10, : height // 2, left:], maps[0, height // 2 :, left:] = 200, 255, 90
         for part in range(11):
             files[f"{HELEN}/labels/{id}/{id}_lbl{part:02d}.png"] = encode(maps[part], "PNG")
     for name, lines in zip(("exemplars", "tuning", "testing"), ids):

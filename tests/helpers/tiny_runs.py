@@ -6,8 +6,15 @@ import sys
 
 from lib import PROJECT, params
 
-TINY = {"synthetic_images": 14, "image_size": 64, "encoder_weights": "none", "encoder_width": 0.125, "fc_units": 8,
-        "epochs": 2, "batch_size": 4}
+TINY = {
+    "synthetic_images": 14,
+    "image_size": 64,
+    "encoder_weights": "none",
+    "encoder_width": 0.125,
+    "fc_units": 8,
+    "epochs": 2,
+    "batch_size": 4,
+}
 RUN = "bfcn32s-lfw-small-nohair-"
 
 
@@ -16,5 +23,10 @@ def tiny(only, **overrides):
 
 
 def cli(*arguments, **environment):
-    return subprocess.run([sys.executable, "-m", "lib.study", *map(str, arguments)], cwd=PROJECT, text=True,
-                          capture_output=True, env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, "-m", "lib.study", *map(str, arguments)],
+        cwd=PROJECT,
+        text=True,
+        capture_output=True,
+        env={**os.environ, **environment},
+    )

@@ -35,7 +35,7 @@ def tags(cell):
 def exercises(notebook):
     """The cells of each exercise, as a list of (exercise, check, solution)."""
     found = [next((part for part in PARTS if part in tags(cell)), None) for cell in notebook.cells]
-    return [notebook.cells[at:at + 3] for at, part in enumerate(found) if part == "exercise"]
+    return [notebook.cells[at : at + 3] for at, part in enumerate(found) if part == "exercise"]
 
 
 def solution_code(cell):
@@ -48,6 +48,7 @@ def outputs(notebook):
 
 
 # ---- they run ----------------------------------------------------------------------------------------------
+
 
 def with_solutions(notebook):
     """The notebook with two cells more after each exercise: the solution, and the check again, which must not raise."""
@@ -64,13 +65,29 @@ def test_runs_to_its_committed_outputs_and_its_solutions_pass(path, tmp_path):
     """nbval, strictly, in one execution: every committed output, unsolved checks among them, then each solution."""
     copy = tmp_path / path.name
     nbformat.write(with_solutions(read(path)), copy)
-    ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval",
-                          "--nbval-current-env", "--nbval-cell-timeout=300", "--color=no", copy.name],
-                         cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--nbval",
+            "--nbval-current-env",
+            "--nbval-cell-timeout=300",
+            "--color=no",
+            copy.name,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-1000:]
 
 
 # ---- their outputs are those of a clean run ----------------------------------------------------------------
+
 
 def test_was_executed_once_from_top_to_bottom(path):
     notebook = read(path)
@@ -100,6 +117,7 @@ def test_each_unsolved_check_fails_with_a_hint_and_nothing_else_fails(path):
 
 # ---- their parts -------------------------------------------------------------------------------------------
 
+
 def test_has_goals_prerequisites_and_times_that_fit_the_slot(path):
     text = prose(read(path))
     assert text.startswith(f"# Lesson {int(path.name[:2])}")
@@ -124,7 +142,8 @@ def test_has_three_exercises_each_with_check_and_solution(path):
         assert [part for cell in (exercise, check, solution) for part in tags(cell) if part in PARTS] == list(PARTS)
         (asked,), (given,) = (
             [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)][-1:]
-            for source in (exercise.source, solution_code(solution)))
+            for source in (exercise.source, solution_code(solution))
+        )
         assert [type(node) for node in asked.body] == [ast.Expr, ast.Expr] and ast.get_docstring(asked)
         assert asked.body[1].value.value is ... and "# your code" in exercise.source
         assert (asked.name, ast.dump(asked.args)) == (given.name, ast.dump(given.args))

@@ -12,21 +12,59 @@ from lib.record import SUPERSEDED
 
 def test_papermill_alone_refuses_an_unknown_parameter(tmp_path):
     called = subprocess.run(
-        [sys.executable, "-m", "papermill", str(NOTEBOOK), str(tmp_path / "out.ipynb"), "--log-level", "ERROR",
-         "-f", "params/profiles/demo.yaml", "-f", f"params/{RUN}iou.yaml", "-p", "epohcs", "3"],
-        cwd=PROJECT, text=True, capture_output=True)
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(NOTEBOOK),
+            str(tmp_path / "out.ipynb"),
+            "--log-level",
+            "ERROR",
+            "-f",
+            "params/profiles/demo.yaml",
+            "-f",
+            f"params/{RUN}iou.yaml",
+            "-p",
+            "epohcs",
+            "3",
+        ],
+        cwd=PROJECT,
+        text=True,
+        capture_output=True,
+    )
     assert called.returncode != 0 and "unknown parameter 'epohcs': did you mean 'epochs'?" in called.stderr
 
 
 def test_the_training_notebook_under_nbval(tmp_path):
     """By hand: the notebook as it is, but for tiny parameters, run by nbval; a second run sets the first aside."""
     import papermill
-    papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "train.ipynb"), {**TINY, "out_dir": str(tmp_path)},
-                               prepare_only=True, progress_bar=False)
+
+    papermill.execute_notebook(
+        str(NOTEBOOK),
+        str(tmp_path / "train.ipynb"),
+        {**TINY, "out_dir": str(tmp_path)},
+        prepare_only=True,
+        progress_bar=False,
+    )
     for _ in range(2):
-        called = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax",
-                                 "--nbval-current-env", "--nbval-cell-timeout", "300", "train.ipynb"],
-                                cwd=tmp_path, text=True, capture_output=True)
+        called = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "--nbval-lax",
+                "--nbval-current-env",
+                "--nbval-cell-timeout",
+                "300",
+                "train.ipynb",
+            ],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+        )
         assert called.returncode == 0, called.stdout[-3000:]
     assert (tmp_path / "bfcn32s-lfw-big-nohair-iou" / "record.json").is_file()
     assert len(list((tmp_path / SUPERSEDED).iterdir())) == 1

@@ -19,6 +19,10 @@ def recorded(tmp_path_factory, cache):
         write_run(folder, Cell(config.model, config.dataset, config.size, config.hair), config.loss)
         path = folder / config.run_id / "record.json"
         filed_under, parts = key(config)
-        path.write_text(json.dumps(json.loads(path.read_text()) | {
-            "params": asdict(config), "versions": versions(), "key": filed_under, "key_parts": parts}))
+        path.write_text(
+            json.dumps(
+                json.loads(path.read_text())
+                | {"params": asdict(config), "versions": versions(), "key": filed_under, "key_parts": parts}
+            )
+        )
     return folder, configs

@@ -38,8 +38,18 @@ def copied(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name, change", [("accuracy", 1e-4), ("iou", -1e-4), ("iou_pooled", 1e-4), ("iou_soft", 0.02),
-                                          ("iou_tuned", 1e-4), ("boundary_iou", 1e-4), ("calibration_error", 1e-4)])
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("accuracy", 1e-4),
+        ("iou", -1e-4),
+        ("iou_pooled", 1e-4),
+        ("iou_soft", 0.02),
+        ("iou_tuned", 1e-4),
+        ("boundary_iou", 1e-4),
+        ("calibration_error", 1e-4),
+    ],
+)
 def test_a_score_that_is_not_that_of_its_maps_is_named(copied, capsys, name, change):
     path = copied / RUN / "record.json"
     changed = json.loads(path.read_text())

@@ -11,25 +11,32 @@ from lib import PROJECT
 from lib.study import commands
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["run", "--profile", "huge"], ["--profile", "huge", "paper"]),
-    (["run", "--only", "*-imagenet-*"], ["--only", "*-imagenet-*", "plan"]),
-    (["run", "--workers", "0"], ["--workers", "1 or more"]),
-    (["run", "--seed", "-1"], ["seed", "-1"]),
-    (["plan", "--seeds", "300000"], ["--seeds", "10000"]),
-    (["run", "--timeout", "inf"], ["--timeout", "a million"]),
-    (["plan", "--out", "n" * 300], ["nnn", "name too long", "another path"]),
-    (["run", "--profile", "small", "--data", "/nowhere"], ["/nowhere", "fetch"]),
-    (["run", "--out", "/dev/null/study"], ["--out", "/dev/null/study", "cannot be written"]),
-    (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),
-    (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "no text"]),
-    (["plan", "--out", "a\nb"], ["--out", "no text"]),
-    (["report", "--out", "/nowhere/\u00a0\u3000"], ["/nowhere/", "there is no such study folder"]),
-    (["run", "--out", "outputs/none", "--scheduler", "tls://127.0.0.1:1"],
-     ["--scheduler", "no Dask scheduler answers at tls://127.0.0.1:1"]),
-    (["run", "--out", "outputs/none", "--scheduler", "ucx://h:1"],
-     ["--scheduler", "no Dask scheduler answers at ucx://h:1"]),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["run", "--profile", "huge"], ["--profile", "huge", "paper"]),
+        (["run", "--only", "*-imagenet-*"], ["--only", "*-imagenet-*", "plan"]),
+        (["run", "--workers", "0"], ["--workers", "1 or more"]),
+        (["run", "--seed", "-1"], ["seed", "-1"]),
+        (["plan", "--seeds", "300000"], ["--seeds", "10000"]),
+        (["run", "--timeout", "inf"], ["--timeout", "a million"]),
+        (["plan", "--out", "n" * 300], ["nnn", "name too long", "another path"]),
+        (["run", "--profile", "small", "--data", "/nowhere"], ["/nowhere", "fetch"]),
+        (["run", "--out", "/dev/null/study"], ["--out", "/dev/null/study", "cannot be written"]),
+        (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),
+        (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "no text"]),
+        (["plan", "--out", "a\nb"], ["--out", "no text"]),
+        (["report", "--out", "/nowhere/\u00a0\u3000"], ["/nowhere/", "there is no such study folder"]),
+        (
+            ["run", "--out", "outputs/none", "--scheduler", "tls://127.0.0.1:1"],
+            ["--scheduler", "no Dask scheduler answers at tls://127.0.0.1:1"],
+        ),
+        (
+            ["run", "--out", "outputs/none", "--scheduler", "ucx://h:1"],
+            ["--scheduler", "no Dask scheduler answers at ucx://h:1"],
+        ),
+    ],
+)
 def test_bad_input_gets_one_sentence(arguments, words):
     called = cli(*arguments)
     assert called.returncode == 2 and called.stdout == ""
@@ -38,8 +45,16 @@ def test_bad_input_gets_one_sentence(arguments, words):
         assert word in called.stderr
 
 
-@pytest.mark.parametrize("arguments", [["report", "--only", "*"], ["check", "--data", "x"], ["doctor", "--workers", "2"],
-                                       ["publish", "--to", "x", "--force"], ["rerun", "x", "--seed", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "--only", "*"],
+        ["check", "--data", "x"],
+        ["doctor", "--workers", "2"],
+        ["publish", "--to", "x", "--force"],
+        ["rerun", "x", "--seed", "1"],
+    ],
+)
 def test_what_a_command_does_not_use_is_no_option_of_it(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         commands.main(arguments)
@@ -47,14 +62,21 @@ def test_what_a_command_does_not_use_is_no_option_of_it(arguments, capsys):
 
 
 def test_a_working_directory_that_is_gone(tmp_path):
-    called = subprocess.run(f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m lib.study plan", shell=True, cwd=tmp_path,
-                            text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(PROJECT)})
+    called = subprocess.run(
+        f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m lib.study plan",
+        shell=True,
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
     assert called.returncode == 2 and called.stderr == "error: the working directory is gone; change to another one\n"
 
 
 def test_a_broken_pipe_does_not_make_a_run_a_success(monkeypatch, tmp_path, capsys):
     def broken(*_):
         raise BrokenPipeError(32, "Broken pipe")
+
     monkeypatch.setattr(commands, "run", broken)
     assert commands.main(["run", "--out", str(tmp_path / "study")]) == 2
     assert "Broken pipe" in capsys.readouterr().err

@@ -14,8 +14,16 @@ def test_this_machine_is_sound():
     called = subprocess.run([sys.executable, "-m", "lib.study", "doctor"], cwd=PROJECT, text=True, capture_output=True)
     assert called.returncode == 0, called.stdout
     lines = [line for line in called.stdout.splitlines() if not line.startswith(" ")]
-    assert [line[5:23].strip() for line in lines] == ["Python", "packages", "disk", "studies", "LFW Part Labels", "HELEN",
-                                                      "backend", "kernel"]
+    assert [line[5:23].strip() for line in lines] == [
+        "Python",
+        "packages",
+        "disk",
+        "studies",
+        "LFW Part Labels",
+        "HELEN",
+        "backend",
+        "kernel",
+    ]
     assert "6 * 7 = 42" in lines[-1] and "FAIL" not in called.stdout
 
 
@@ -33,8 +41,13 @@ def test_another_python_is_fatal(monkeypatch):
 def test_a_missing_backend_is_fatal(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
     code = "from lib.study import doctor; f = doctor.backend(); print(f.fatal, f.detail, f.remedy)"
-    called = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, text=True, capture_output=True,
-                            env={"KERAS_BACKEND": "torch", "PYTHONPATH": str(tmp_path), "PATH": ""})
+    called = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        text=True,
+        capture_output=True,
+        env={"KERAS_BACKEND": "torch", "PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
     assert called.stdout.startswith("True torch: ") and "KERAS_BACKEND" in called.stdout
 
 
@@ -64,6 +77,7 @@ def test_an_archive_that_is_not_the_published_one_is_told(tmp_path):
 def test_what_cannot_be_read_is_a_finding_and_the_other_checks_go_on(monkeypatch):
     def unreadable(name, folder):
         raise PermissionError(13, "Permission denied", f"/data/{name}")
+
     monkeypatch.setattr(doctor.layouts, "find", unreadable)
     found = {finding.name: finding for finding in doctor.findings("/data")}
     assert "/data/lfw" in found["LFW Part Labels"].detail and "permissions" in found["LFW Part Labels"].remedy

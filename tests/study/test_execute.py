@@ -1,4 +1,4 @@
-"""lib/study/execute.py: GPUs are shared out, and machines on which nothing could run are told; `test_run.py` executes."""
+"""lib/study/execute.py: GPUs are shared out, unfit machines are told; `test_run.py` executes."""
 
 import pytest
 from tiny_runs import cli
@@ -7,10 +7,17 @@ from lib import InputError
 from lib.study import execute
 
 
-@pytest.mark.parametrize("variable, value, words", [
-    ("KERAS_BACKEND", "nonsense", "KERAS_BACKEND: 'nonsense' cannot be used here; set it to one that is installed of tensorflow"),
-    ("TMPDIR", "long", "is too long a path for the kernels' sockets; set TMPDIR to a folder"),
-])
+@pytest.mark.parametrize(
+    "variable, value, words",
+    [
+        (
+            "KERAS_BACKEND",
+            "nonsense",
+            "KERAS_BACKEND: 'nonsense' cannot be used here; set it to one that is installed of tensorflow",
+        ),
+        ("TMPDIR", "long", "is too long a path for the kernels' sockets; set TMPDIR to a folder"),
+    ],
+)
 def test_a_machine_on_which_no_kernel_could_work(variable, value, words, tmp_path, recorded):
     if variable == "TMPDIR":
         (tmp_path / ("n" * 120)).mkdir()

@@ -34,19 +34,27 @@ def eventually(condition, seconds=20):
 @pytest.fixture
 def execute(tmp_path):
     """Executes the lines of one cell in a kernel and returns what they print."""
+
     def execute(*lines, **environment):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\n".join(lines))], metadata={
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell("\n".join(lines))],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        )
         nbformat.write(notebook, tmp_path / "in.ipynb")
         execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, environment, tmp_path / "log")
         outputs = nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs
         return "".join(output.get("text", "") for output in outputs).split()
+
     return execute
 
 
-SHOW = ("import os, sys", "print(os.getpid(), os.getppid(), os.environ.get('MARK'), 'keras' in sys.modules,",
-        "      'lib.config' in sys.modules, hasattr(sys, 'left_behind'))", "sys.left_behind = True",
-        "import numpy; print(numpy.random.default_rng().integers(1 << 60))")
+SHOW = (
+    "import os, sys",
+    "print(os.getpid(), os.getppid(), os.environ.get('MARK'), 'keras' in sys.modules,",
+    "      'lib.config' in sys.modules, hasattr(sys, 'left_behind'))",
+    "sys.left_behind = True",
+    "import numpy; print(numpy.random.default_rng().integers(1 << 60))",
+)
 
 
 def test_kernels_are_fresh_forks_with_an_environment_of_their_own(execute):
@@ -84,13 +92,21 @@ def test_what_a_library_prints_below_python_goes_to_the_log(execute, tmp_path):
 
 
 def test_the_kernel_and_its_server_end_when_the_process_that_started_them_is_killed():
-    script = ("import os, time; from lib.study import kernels; s = kernels.server(dict(os.environ)); "
-              "k = s.fork(arguments=['-f', os.environ['CONNECTION']], environment=dict(os.environ), "
-              "folder='.', log=os.devnull); print(s.process.pid, k.pid, flush=True); time.sleep(60)")
+    script = (
+        "import os, time; from lib.study import kernels; s = kernels.server(dict(os.environ)); "
+        "k = s.fork(arguments=['-f', os.environ['CONNECTION']], environment=dict(os.environ), "
+        "folder='.', log=os.devnull); print(s.process.pid, k.pid, flush=True); time.sleep(60)"
+    )
     from jupyter_client.connect import write_connection_file
+
     path, _ = write_connection_file()
-    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=PROJECT,
-                              env=os.environ | {"CONNECTION": path})
+    driver = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | {"CONNECTION": path},
+    )
     pids = driver.stdout.readline().split()
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
@@ -126,6 +142,7 @@ def test_a_stopped_kernel_ends_with_its_server(execute):
     execute("1")
     server = kernels._server
     from jupyter_client.connect import write_connection_file
+
     path, _ = write_connection_file()
     kernel = server.fork(arguments=["-f", path], environment=dict(os.environ), folder=".", log=os.devnull)
     with open(f"/proc/{kernel.pid}/stat") as file:

@@ -26,25 +26,37 @@ def test_an_estimate_takes_the_images_that_records_tell():
     """HELEN's place may be taken by fewer faces: 300 of them do not make LFW's images cheap."""
     lfw, helen = (replace(tiny(RUN + "iou")[0], dataset=name, data="/real") for name in ("lfw", "helen"))
     waiting = plan.Planned(lfw, "waiting")
-    few, all_of_it = (plan.estimate([plan.Planned(helen, "done", "", 600.0, images), waiting], 1) for images in (300, None))
+    few, all_of_it = (
+        plan.estimate([plan.Planned(helen, "done", "", 600.0, images), waiting], 1) for images in (300, None)
+    )
     assert few != all_of_it
     seconds = 600 * plan.operations(lfw) / plan.operations(helen, 300) + 10  # of start-up
     assert seconds > 3600 and f"roughly {plan.duration(seconds)} with" in few
 
 
 def test_networks_that_encode_every_time_are_estimated_higher():
-    work = {model: plan.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")}
+    work = {
+        model: plan.operations(replace(tiny(RUN + "iou")[0], model=model)) for model in ("bfcn32s", "fcn8s", "unet")
+    }
     assert work["bfcn32s"] < work["fcn8s"] < work["unet"]
 
 
 def test_status_shows_the_epoch_of_a_run_at_work(tmp_path):
     """By hand: a notebook as papermill saves it in the middle of a training."""
-    def cell(status, *shown):
-        return {"cell_type": "code", "metadata": {"papermill": {"status": status}},
-                "outputs": [{"data": {"text/markdown": [text]}} for text in shown]}
 
-    cells = [{"cell_type": "markdown", "metadata": {}}, cell("completed", "200 images"),
-             cell("running", "training starts", "epoch 4: loss 0.31,\nvalidation IoU 0.9"), cell("pending")]
+    def cell(status, *shown):
+        return {
+            "cell_type": "code",
+            "metadata": {"papermill": {"status": status}},
+            "outputs": [{"data": {"text/markdown": [text]}} for text in shown],
+        }
+
+    cells = [
+        {"cell_type": "markdown", "metadata": {}},
+        cell("completed", "200 images"),
+        cell("running", "training starts", "epoch 4: loss 0.31,\nvalidation IoU 0.9"),
+        cell("pending"),
+    ]
     notebook = tmp_path / "train.ipynb"
     assert plan.progress(notebook) == ""
     text = json.dumps({"cells": cells})

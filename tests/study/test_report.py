@@ -32,8 +32,7 @@ def add_pictures(study):
         record["params"] |= {"data": "synthetic", "synthetic_images": 30, "image_size": 32}
         record["data"]["digest"] = dataset.digest
         (folder / "record.json").write_text(json.dumps(record))
-        np.savez_compressed(folder / "probabilities.npz", probabilities=labels * np.uint8(255),
-                            ids=dataset.ids[test])
+        np.savez_compressed(folder / "probabilities.npz", probabilities=labels * np.uint8(255), ids=dataset.ids[test])
         with open(folder / "per_image.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, PER_IMAGE[0])
             writer.writeheader()
@@ -66,8 +65,12 @@ def partial(tmp_path_factory):
 def outputs(folder):
     """All text that the executed notebook put out."""
     notebook = nbformat.read(folder / "analysis.ipynb", 4)
-    return "\n".join(str(dict(o.get("data", {})) | {"text": o.get("text")}) for c in notebook.cells
-                     if c.cell_type == "code" for o in c.outputs)
+    return "\n".join(
+        str(dict(o.get("data", {})) | {"text": o.get("text")})
+        for c in notebook.cells
+        if c.cell_type == "code"
+        for o in c.outputs
+    )
 
 
 def read_csv(path):
@@ -79,7 +82,11 @@ def test_message_names_what_was_written(whole):
     study, message, _ = whole
     assert str(study / "report.html") in message and "table-3.csv" in message
     assert sorted(path.name for path in study.iterdir() if not path.name.startswith(("bfcn", "fcres"))) == [
-        "analysis.ipynb", "report.html", "summary.png", "tables"]
+        "analysis.ipynb",
+        "report.html",
+        "summary.png",
+        "tables",
+    ]
 
 
 def test_statistics_of_the_papers_scores_are_the_papers(whole):
@@ -95,12 +102,27 @@ def test_statistics_of_the_papers_scores_are_the_papers(whole):
 
 def test_every_table_parses(whole):
     sizes = {path.name: len(read_csv(path)) for path in (whole[0] / "tables").iterdir()}
-    assert sizes == {"table-3.csv": 4, "table-4.csv": 4, "table-5.csv": 4, "table-6.csv": 4,
-                     "statistics.csv": 7, "statistics-paper.csv": 3, "subsets.csv": 9, "bounds.csv": 32,
-                     "bounds-paper.csv": 16, "runs.csv": 32}
+    assert sizes == {
+        "table-3.csv": 4,
+        "table-4.csv": 4,
+        "table-5.csv": 4,
+        "table-6.csv": 4,
+        "statistics.csv": 7,
+        "statistics-paper.csv": 3,
+        "subsets.csv": 9,
+        "bounds.csv": 32,
+        "bounds-paper.csv": 16,
+        "runs.csv": 32,
+    }
     run = read_csv(whole[0] / "tables" / "runs.csv")[0]
     assert (run["run"], run["iou"], run["epochs run"], run["best epoch"], run["seconds"], run["seed"]) == (
-        "bfcn32s-lfw-big-hair-iou", "0.921", "91", "2", "1.5", "7")
+        "bfcn32s-lfw-big-hair-iou",
+        "0.921",
+        "91",
+        "2",
+        "1.5",
+        "7",
+    )
 
 
 def test_answer_of_the_whole_study(whole):
@@ -142,7 +164,10 @@ def test_several_seeds_are_compared_over_seeds_and_cells(tmp_path):
     for cell, loss, seed in product(config.CELLS[:2], paper.LOSSES, (1, 0)):
         write_run(tmp_path, cell, loss)
         folder, tag = tmp_path / cell.run_id(loss), f"seed{seed}" if seed else ""
-        record = json.loads((folder / "record.json").read_text()) | {"seed": seed, "run_id": f"{folder.name}-{tag}".rstrip("-")}
+        record = json.loads((folder / "record.json").read_text()) | {
+            "seed": seed,
+            "run_id": f"{folder.name}-{tag}".rstrip("-"),
+        }
         record["params"] |= {"seed": seed, "tag": tag}
         (folder / "record.json").write_text(json.dumps(record))
         iou = {"iou": (0.6, 0.8), "bce": (0.5, 0.5)}[loss][seed]
@@ -151,18 +176,26 @@ def test_several_seeds_are_compared_over_seeds_and_cells(tmp_path):
         folder.rename(tmp_path / record["run_id"])
     report._execute(tmp_path, tmp_path / "analysis.ipynb")
     cells = json.loads((tmp_path / "analysis.ipynb").read_text())["cells"]
-    table, = ("".join(output["data"]["text/html"]) for cell in cells for output in cell.get("outputs", ())
-              if "IoU loss against BCE, by score" in str(output.get("data", {}).get("text/html")))
-    row = re.sub("<[^>]+>", " ", table[table.index("IoU at 0.5"):]).split()
+    (table,) = (
+        "".join(output["data"]["text/html"])
+        for cell in cells
+        for output in cell.get("outputs", ())
+        if "IoU loss against BCE, by score" in str(output.get("data", {}).get("text/html"))
+    )
+    row = re.sub("<[^>]+>", " ", table[table.index("IoU at 0.5") :]).split()
     assert row[3:6] == ["2", "4", "0.200"]  # cells, pairs of runs, the mean of 0.1 and 0.3
 
 
 def test_a_kernel_that_dies_leaves_the_report_as_it_was(tmp_path, monkeypatch):
     write_run(tmp_path, HAIR, "iou")
+
     def die(*_):
         raise RuntimeError("Kernel died")
+
     monkeypatch.setattr(report.execute, "execute_notebook", die)
-    with pytest.raises(InputError, match=r"analysis.ipynb was not executed to its end \(RuntimeError: Kernel died\).* again"):
+    with pytest.raises(
+        InputError, match=r"analysis.ipynb was not executed to its end \(RuntimeError: Kernel died\).* again"
+    ):
         report.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [HAIR.run_id("iou")]
 
@@ -175,8 +208,13 @@ def test_missing_study_is_one_sentence(tmp_path):
 def test_notebook_on_a_missing_study_fails_with_one_sentence(tmp_path):
     with pytest.raises(InputError, match="no such study folder"):
         report._execute(tmp_path / "nowhere", tmp_path / "analysis.ipynb")
-    errors = [output for cell in nbformat.read(tmp_path / "analysis.ipynb", 4).cells if cell.cell_type == "code"
-              for output in cell.outputs if output.output_type == "error"]
+    errors = [
+        output
+        for cell in nbformat.read(tmp_path / "analysis.ipynb", 4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
     assert len(errors) == 1 and errors[0].traceback == [f"InputError: {errors[0].evalue}"]
 
 
@@ -199,7 +237,7 @@ def test_pictures_are_those_that_the_run_saw(whole):
 def test_the_report_has_masks_of_every_pair(whole):
     study, *_ = whole
     page = (study / "report.html").read_text()
-    masks = page[page.index('<section class="masks"'):]
+    masks = page[page.index('<section class="masks"') :]
     assert masks.count("<details") == 16 and masks.count("<details open") == 1
     assert masks.count("cannot be shown") == 15 and masks.count('src="data:image/png;base64,') == 4
     assert "largest disagreement: " in masks and "0.500 after IoU loss, 0.500 after BCE loss" in masks

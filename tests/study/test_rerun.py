@@ -17,23 +17,31 @@ def test_a_rerun_says_what_is_not_as_in_the_record(recorded):
     assert len(lines) == 2 and lines[0].startswith("numpy 1.0, now ") and lines[1] == "other code"
 
 
-@pytest.mark.parametrize("change, line", [
-    (lambda record: record["params"].pop("patience"), f"patience is not in the record, now {tiny(RUN + 'bce')[0].patience}"),
-    (lambda record: record["key_parts"].update(data="another"), "other data"),
-    (lambda record: record["versions"].update(cpu="Z80"), "cpu Z80, now "),
-], ids=["newer parameter", "data", "processor"])
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        (
+            lambda record: record["params"].pop("patience"),
+            f"patience is not in the record, now {tiny(RUN + 'bce')[0].patience}",
+        ),
+        (lambda record: record["key_parts"].update(data="another"), "other data"),
+        (lambda record: record["versions"].update(cpu="Z80"), "cpu Z80, now "),
+    ],
+    ids=["newer parameter", "data", "processor"],
+)
 def test_a_rerun_names_each_change(recorded, change, line):
     folder, configs = recorded
     run = read_run(folder / configs[1].run_id)
     change(run.record)
     if "patience" not in run.record["params"]:
         run.record["key_parts"]["parameters"] = "without it"
-    only, = rerun.differences(run, configs[1])
+    (only,) = rerun.differences(run, configs[1])
     assert only.startswith(line)
 
 
 def test_a_rerun_is_a_driver_too(recorded, tmp_path):
     from filelock import FileLock
+
     folder, configs = recorded
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):
         rerun.rerun(folder / configs[1].run_id, tmp_path)

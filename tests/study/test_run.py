@@ -1,4 +1,4 @@
-"""lib/study/run.py: a study executed once with real kernels on tiny nets, and what is refused before anything starts."""
+"""lib/study/run.py: a study executed once by real kernels on tiny nets; what is refused before."""
 
 import json
 from dataclasses import replace
@@ -32,8 +32,12 @@ def test_runs_leave_whole_folders(finished):
         assert files >= {"train.ipynb", "record.json", "history.csv", "per_image.csv", "probabilities.npz"}
         notebook = json.loads((folder / config.run_id / "train.ipynb").read_text())
         assert notebook["metadata"]["papermill"]["exception"] is None
-        images = [output for cell in notebook["cells"] for output in cell.get("outputs", ())
-                  if "image/png" in output.get("data", {})]
+        images = [
+            output
+            for cell in notebook["cells"]
+            for output in cell.get("outputs", ())
+            if "image/png" in output.get("data", {})
+        ]
         assert len(images) == 3  # samples, curves, masks
     assert list(read_study(folder)) == [RUN + "iou", RUN + "bce"]
     assert not any((folder / execute.RUNNING).iterdir())
@@ -58,6 +62,7 @@ def test_finished_runs_are_not_repeated(finished, monkeypatch):
 
 def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
     from distributed import LocalCluster
+
     folder, configs, _ = finished
     config = configs[0]
     key = read_run(folder / config.run_id).record["key"]
@@ -71,7 +76,9 @@ def test_a_scheduler_elsewhere_runs_again_and_keeps_the_old_run(finished):
 def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
     folder, configs, _ = finished
     record = folder / configs[1].run_id / "record.json"
-    (tmp_path / execute.RUNNING / f"{configs[1].run_id}-0123abcd").mkdir(parents=True)  # as one that was interrupted leaves it
+    (tmp_path / execute.RUNNING / f"{configs[1].run_id}-0123abcd").mkdir(
+        parents=True
+    )  # as one that was interrupted leaves it
     called = cli("rerun", record, "--out", tmp_path)
     assert called.returncode == 0, called.stderr
     assert not list((tmp_path / execute.RUNNING).iterdir())
@@ -83,22 +90,36 @@ def test_a_record_is_enough_to_run_its_run_again(finished, tmp_path):
 
 def test_only_one_driver_at_a_time(tmp_path):
     from filelock import FileLock
+
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another `run` is at work"):
         run(tiny(RUN + "iou"), tmp_path, workers.Where(1))
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda lfw: cut(lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg"), ["Lu_Ba_0001.jpg", "truncated or corrupt"]),
-    (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").write_bytes(b""), ["Lu_Ba_0001.jpg", "0 bytes"]),
-    (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").unlink(), ["Lu_Ba_0001.jpg", "is missing"]),
-    (lambda lfw: paint(lfw, (40, 40), (0, 255, 0)), ["Lu_Ba_0001.ppm", "40 x 40 pixels but its image"]),
-    (lambda lfw: paint(lfw, (250, 250), (9, 9, 9)), ["Lu_Ba_0001.ppm", "(9, 9, 9) at row 0, column 0 is no label"]),
-], ids=["truncated", "empty", "missing", "other size", "colour"])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (
+            lambda lfw: cut(lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg"),
+            ["Lu_Ba_0001.jpg", "truncated or corrupt"],
+        ),
+        (
+            lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").write_bytes(b""),
+            ["Lu_Ba_0001.jpg", "0 bytes"],
+        ),
+        (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").unlink(), ["Lu_Ba_0001.jpg", "is missing"]),
+        (lambda lfw: paint(lfw, (40, 40), (0, 255, 0)), ["Lu_Ba_0001.ppm", "40 x 40 pixels but its image"]),
+        (lambda lfw: paint(lfw, (250, 250), (9, 9, 9)), ["Lu_Ba_0001.ppm", "(9, 9, 9) at row 0, column 0 is no label"]),
+    ],
+    ids=["truncated", "empty", "missing", "other size", "colour"],
+)
 def test_corrupt_data_are_reported_once_before_anything_starts(tmp_path, monkeypatch, capsys, damage, words):
     from PIL import Image
+
     lfw = tmp_path / "data" / "lfw"
-    for folder, name, colour in (("lfw_funneled/Lu_Ba", "Lu_Ba_0001.jpg", "grey"),
-                                 ("parts_lfw_funneled_gt_images", "Lu_Ba_0001.ppm", (0, 255, 0))):
+    for folder, name, colour in (
+        ("lfw_funneled/Lu_Ba", "Lu_Ba_0001.jpg", "grey"),
+        ("parts_lfw_funneled_gt_images", "Lu_Ba_0001.ppm", (0, 255, 0)),
+    ):
         (lfw / folder).mkdir(parents=True)
         Image.new("RGB", (250, 250), colour).save(lfw / folder / name)
     damage(lfw)
@@ -117,6 +138,7 @@ def cut(path):
 
 def paint(lfw, size, colour):
     from PIL import Image
+
     Image.new("RGB", size, colour).save(lfw / "parts_lfw_funneled_gt_images" / "Lu_Ba_0001.ppm")
 
 
@@ -127,6 +149,7 @@ def test_every_data_set_of_a_grid_is_decoded_before_anything_starts(monkeypatch)
     def load(**arguments):
         seen.append(arguments["root"])
         return SimpleNamespace(ids=range(99))
+
     monkeypatch.setattr(datasets, "load", load)
     decode(configs)
     assert seen == ["/one", "/two"]

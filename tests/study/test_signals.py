@@ -15,8 +15,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows n
 def heard():
     """The signals that this process has heard, as a list of names; its own handlers are set again afterwards."""
     heard = []
-    before = {number: signal.signal(number, lambda number, _: heard.append(signal.Signals(number).name))
-              for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, lambda number, _: heard.append(signal.Signals(number).name))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     yield heard
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -17,6 +17,7 @@ def test_a_scheduler_that_does_not_answer(tmp_path):
 def test_the_workers_of_this_machine_listen_to_their_driver_alone(tmp_path, monkeypatch):
     """Dask runs what it is sent: without the driver's certificates nobody may connect."""
     from distributed import Client, LocalCluster
+
     refused = []
 
     def started(**options):
@@ -27,6 +28,7 @@ def test_the_workers_of_this_machine_listen_to_their_driver_alone(tmp_path, monk
             except (OSError, TypeError) as error:
                 refused.append((address.partition(":")[0], error))
         return local
+
     monkeypatch.setattr(workers, "LocalCluster", started)
     workers.execute_all([], tmp_path, workers.Where(1), lambda outcome: None)
     assert [protocol for protocol, _ in refused] == ["tls", "tcp"]
@@ -34,6 +36,7 @@ def test_the_workers_of_this_machine_listen_to_their_driver_alone(tmp_path, monk
 
 def test_a_scheduler_without_workers_is_told(tmp_path, capsys):
     from distributed import LocalCluster
+
     with LocalCluster(n_workers=0, dashboard_address=":0") as dask:
         workers.execute_all([], tmp_path, workers.Where(1, dask.scheduler_address), lambda outcome: None)
     assert "No worker is there yet: the study begins as soon as one joins." in capsys.readouterr().out

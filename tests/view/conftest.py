@@ -18,6 +18,11 @@ def study(tmp_path):
         record["params"]["image_size"] = 32  # what the parameters allow; the pictures are smaller
         path.write_text(json.dumps(record))
     (tmp_path / "study" / outputs.PICTURES).mkdir()
-    np.savez_compressed(tmp_path / "study" / outputs.PICTURES / "lfw.npz", images=IMAGES, labels=LABELS,
-                        ids=["Ann_0001", "Bob_0001"], digest="ff")
+    np.savez_compressed(
+        tmp_path / "study" / outputs.PICTURES / "lfw.npz",
+        images=IMAGES,
+        labels=LABELS,
+        ids=["Ann_0001", "Bob_0001"],
+        digest="ff",
+    )
     return tmp_path / "study"

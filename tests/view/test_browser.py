@@ -66,8 +66,10 @@ def truth():
 
 def counts(mask, probability, k):
     predicted = probability > k
-    return [int(np.count_nonzero(cells)) for cells in
-            (mask & predicted, ~mask & predicted, mask & ~predicted, ~mask & ~predicted)]
+    return [
+        int(np.count_nonzero(cells))
+        for cells in (mask & predicted, ~mask & predicted, mask & ~predicted, ~mask & ~predicted)
+    ]
 
 
 def check_numbers(inspector, truth):
@@ -149,8 +151,10 @@ def test_keys_step_jump_toggle_and_zoom(page, inspector, truth):
     assert canvas.evaluate(read) == before[0]
     page.keyboard.press("d")
     k = shown(inspector)[1]
-    iou = {name: [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
-           for name, (mask, maps) in truth.items()}
+    iou = {
+        name: [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
+        for name, (mask, maps) in truth.items()
+    }
     expect_shown(inspector, max(iou, key=lambda name: abs(iou[name][0] - iou[name][1])))
     page.keyboard.press("w")
     expect_shown(inspector, min(iou, key=lambda name: iou[name][0]))
@@ -178,10 +182,15 @@ def test_a_bar_of_the_histogram_selects_its_images(page, inspector, truth):
 def test_sorting_by_difference(inspector, truth):
     inspector.get_by_role("combobox", name="order of the images").select_option("difference")
     k = shown(inspector)[1]
-    names = inspector.get_by_role("combobox", name="image", exact=True).locator("option").evaluate_all(
-        "options => options.map(option => option.value)")
-    by_name = {name: [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
-               for name, (mask, maps) in truth.items()}
+    names = (
+        inspector.get_by_role("combobox", name="image", exact=True)
+        .locator("option")
+        .evaluate_all("options => options.map(option => option.value)")
+    )
+    by_name = {
+        name: [t / max(1, t + f + n) for t, f, n, _ in (counts(mask, p, k) for p in maps)]
+        for name, (mask, maps) in truth.items()
+    }
     differences = [by_name[name][0] - by_name[name][1] for name in names]
     assert differences == sorted(differences)
 

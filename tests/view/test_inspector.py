@@ -1,6 +1,5 @@
 """lib/view/inspector.py without a browser: what the inspector sends, how it is set from Python, what it says of bad studies."""
 
-
 import numpy as np
 import pytest
 from made_up_study import IMAGES, write_run
@@ -11,6 +10,7 @@ from lib.analysis import paper
 from lib.view.inspector import Inspector
 
 PAIR = [config.CELLS[0].run_id(loss) for loss in paper.LOSSES]
+
 
 def ask(inspector, row):
     """What the kernel sends when the browser wants the pixels of one image."""
@@ -32,7 +32,7 @@ def test_it_opens_with_a_pair_and_sends_its_curves(study):
 
 def test_it_sends_pixels_on_demand(study):
     inspector = Inspector(study)
-    (content, buffers), = ask(inspector, 1)
+    ((content, buffers),) = ask(inspector, 1)
     assert content == {"row": 1, "runs": PAIR}
     image, label, *probabilities = (np.frombuffer(buffer, "uint8") for buffer in buffers)
     assert image.tolist() == IMAGES[1].ravel().tolist() and label.tolist() == [0, 1, 1, 0]
@@ -54,7 +54,9 @@ def test_runs_are_set_from_python(study):
 
 def test_an_image_that_is_not_there_is_refused(study):
     inspector = Inspector(study)
-    with pytest.raises(TraitError, match="no test image 'Zoe_0001'; take one of content\\['ids'\\], for example 'Ann_0001'"):
+    with pytest.raises(
+        TraitError, match="no test image 'Zoe_0001'; take one of content\\['ids'\\], for example 'Ann_0001'"
+    ):
         inspector.image = "Zoe_0001"
     assert inspector.image == "Ann_0001"
     inspector.image = "Bob_0001"
@@ -70,12 +72,16 @@ def test_the_largest_disagreement(study):
     assert inspector.order == "difference"
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda study: None, "there is no such study folder"),
-    (lambda study: study.mkdir(), "holds no finished run"),
-    (lambda study: (study / "holiday").mkdir(parents=True), "holds no finished run (1 unfinished or unreadable)"),
-    (lambda study: write_run(study, config.CELLS[0], "iou"), "parameter image_size"),
-], ids=["missing", "empty", "foreign", "unfinished data"])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda study: None, "there is no such study folder"),
+        (lambda study: study.mkdir(), "holds no finished run"),
+        (lambda study: (study / "holiday").mkdir(parents=True), "holds no finished run (1 unfinished or unreadable)"),
+        (lambda study: write_run(study, config.CELLS[0], "iou"), "parameter image_size"),
+    ],
+    ids=["missing", "empty", "foreign", "unfinished data"],
+)
 def test_a_study_that_cannot_be_shown_gets_a_sentence(tmp_path, damage, words):
     damage(tmp_path / "study")
     inspector = Inspector(tmp_path / "study")

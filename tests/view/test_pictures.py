@@ -10,8 +10,7 @@ from lib.view import pictures, plots
 
 def test_samples_show_the_classes_in_the_colours_of_lfw():
     axes = FIGURES["samples"]().axes
-    assert [ax.get_title() for ax in axes[:4]] == ["input", "3-class label", "label with hair",
-                                                   "label without hair"]
+    assert [ax.get_title() for ax in axes[:4]] == ["input", "3-class label", "label with hair", "label without hair"]
     assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["Ann_0001", "Bob_0001"]
     blue, green, red = [0, 0, 255], [0, 255, 0], [255, 0, 0]
     assert shown(axes[1])[0].tolist() == [[blue, green], [red, blue]]
@@ -22,8 +21,7 @@ def test_samples_show_the_classes_in_the_colours_of_lfw():
 def test_masks_threshold_and_colour_the_errors():
     figure = FIGURES["masks"]()
     axes = figure.axes
-    assert [ax.get_title() for ax in axes[:5]] == ["image", "label", "probability P", "mask, P > 0.5",
-                                                   "errors"]
+    assert [ax.get_title() for ax in axes[:5]] == ["image", "label", "probability P", "mask, P > 0.5", "errors"]
     assert [axes[0].get_ylabel(), axes[5].get_ylabel()] == ["best", "worst"]
     assert axes[-1].get_ylabel() == "probability P"  # the colour bar
     assert shown(axes[2])[0] == pytest.approx(PROBABILITIES[0] / 255)
@@ -41,8 +39,14 @@ def test_masks_threshold_and_colour_the_errors():
 def test_example_outputs_show_masks_above_probabilities():
     figure = FIGURES["example_outputs"]()
     titles = {ax.get_title(): ax for ax in figure.axes}
-    assert list(titles)[:6] == ["image", "IoU loss: P > 0.5\nIoU 0.500", "BCE loss: P > 0.5\nIoU 0.750",
-                                "label", "IoU loss: P\nIoU′ 0.250", "BCE loss: P\nIoU′ 0.125"]
+    assert list(titles)[:6] == [
+        "image",
+        "IoU loss: P > 0.5\nIoU 0.500",
+        "BCE loss: P > 0.5\nIoU 0.750",
+        "label",
+        "IoU loss: P\nIoU′ 0.250",
+        "BCE loss: P\nIoU′ 0.125",
+    ]
     assert figure.get_suptitle() == "Ann_0001"
     for loss, score, soft in (("IoU", "IoU 0.500", "0.250"), ("BCE", "IoU 0.750", "0.125")):
         assert shown(titles[f"{loss} loss: P > 0.5\n{score}"])[0].tolist() == [[0, 1], [1, 0]]

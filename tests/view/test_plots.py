@@ -25,8 +25,12 @@ def test_every_figure_is_written_as_vectors(name, tmp_path):
 
 
 def test_no_figure_is_missing_here():
-    public = {name for module in (plots, pictures) for name, value in vars(module).items()
-              if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")}
+    public = {
+        name
+        for module in (plots, pictures)
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
     assert public == {*FIGURES, "check_together", "error_map"}
 
 
@@ -41,9 +45,11 @@ def test_notebooks_need_matplotlib_inline_to_show_a_figure():
 
 
 def test_neither_pyplot_nor_a_framework_is_imported_and_the_style_stays_inside():
-    code = ("import sys, matplotlib as m; before = m.rcParams.copy(); from lib.view import plots; "
-            "plots.paired_per_image([0.5], [0.4]); assert m.rcParams.copy() == before; "
-            "assert not {'matplotlib.pyplot', 'keras', 'tensorflow'} & set(sys.modules)")
+    code = (
+        "import sys, matplotlib as m; before = m.rcParams.copy(); from lib.view import plots; "
+        "plots.paired_per_image([0.5], [0.4]); assert m.rcParams.copy() == before; "
+        "assert not {'matplotlib.pyplot', 'keras', 'tensorflow'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -61,7 +67,7 @@ def test_learning_curves_draw_the_history_and_the_best_epoch():
 
 
 def test_convergence_draws_both_losses_and_their_best_epochs():
-    ax, = FIGURES["convergence"]().axes
+    (ax,) = FIGURES["convergence"]().axes
     assert [line.get_ydata().tolist() for line in ax.lines] == [HISTORY["val_iou"]] * 2
     assert offsets(ax) == [[[2, 0.3]], [[3, 0.2]]]
     assert legend(ax) == ["IoU loss, best 2", "BCE loss, best 3"]
@@ -79,12 +85,16 @@ def test_paired_scores_without_and_with_the_papers():
     alone = FIGURES["paired_scores"]()
     ax = alone.axes[0]
     assert ax.get_xlabel() == "IoU at 0.5"
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["BFCN-32s · LFW · small, no hair",
-                                                                    "BFCN-32s · HELEN · big, hair"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "BFCN-32s · LFW · small, no hair",
+        "BFCN-32s · HELEN · big, hair",
+    ]
     assert ax.get_ylim() == (1.5, -0.5)  # the first cell on top
     assert offsets(ax) == [[[0.8, 0], [0.6, 1]], [[0.7, 0], [0.65, 1]]]
-    assert [segment.tolist() for segment in ax.collections[0].get_segments()] == [[[0.7, 0], [0.8, 0]],
-                                                                                   [[0.6, 1], [0.65, 1]]]
+    assert [segment.tolist() for segment in ax.collections[0].get_segments()] == [
+        [[0.7, 0], [0.8, 0]],
+        [[0.6, 1], [0.65, 1]],
+    ]
     assert len(ax.lines) == 1  # between the data sets
     assert legend(alone) == ["IoU loss", "BCE loss"]
     both = plots.paired_scores(CELLS, values, "IoU at 0.5", paper_values=values - 0.1)
@@ -101,8 +111,10 @@ def test_difference_intervals():
     assert list(ax.lines[0].get_xdata()) == [0, 0]
     assert ax.collections[0].get_segments()[0].tolist() == [[0.05, 0], [0.15, 0]]
     assert offsets(ax) == [[[0.1, 0], [-0.1, 1]]]
-    assert [to_hex(c).upper() for c in ax.collections[1].get_facecolor()] == [plots.COLOURS["iou"],
-                                                                               plots.COLOURS["bce"]]
+    assert [to_hex(c).upper() for c in ax.collections[1].get_facecolor()] == [
+        plots.COLOURS["iou"],
+        plots.COLOURS["bce"],
+    ]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["IoU", "accuracy"]
 
 
@@ -138,9 +150,12 @@ def test_the_paper_has_four_points_outside_on_lfw():
     outside = []
     for hair in (True, False):
         scores = zip(config.CELLS, paper.scores("accuracy"), paper.scores("iou"))
-        points = [(accuracy, iou, cell.name, loss) for cell, accuracies, ious in scores
-                  if cell.dataset == "lfw" and cell.hair == hair
-                  for accuracy, iou, loss in zip(accuracies, ious, paper.LOSSES)]
+        points = [
+            (accuracy, iou, cell.name, loss)
+            for cell, accuracies, ious in scores
+            if cell.dataset == "lfw" and cell.hair == hair
+            for accuracy, iou, loss in zip(accuracies, ious, paper.LOSSES)
+        ]
         figure = plots.iou_accuracy_bounds(points, paper.PREVALENCE["lfw", hair], "LFW", rounding=0.0005)
         outside += offsets(figure.axes[0])[-1]
     assert outside == [[0.978, 0.906], [0.963, 0.857], [0.976, 0.852], [0.967, 0.837]]
@@ -158,7 +173,10 @@ def test_paired_per_image_counts_wins():
 def test_distributions_show_medians_and_the_mean_difference():
     left, right = FIGURES["distributions"]().axes
     assert legend(left) == ["median 0.700", "IoU loss", "median 0.700", "BCE loss"] or set(legend(left)) == {
-        "median 0.700", "IoU loss", "BCE loss"}
+        "median 0.700",
+        "IoU loss",
+        "BCE loss",
+    }
     assert legend(right) == ["mean +0.017, 95 % interval"]
 
 
@@ -184,15 +202,20 @@ def test_summary_shows_means_and_what_the_paper_does_not_report():
     assert not iou.texts
 
 
-@pytest.mark.parametrize("draw, message", [
-    (lambda: pictures.samples(IMAGES, LABELS, MASKS, MASKS, ["Ann_0001"]), "ids has length 1, images 2"),
-    (lambda: pictures.masks(IMAGES, np.zeros((2, 3, 3)), PROBABILITIES, "ab"),
-     r"labels has pictures of size \(3, 3\)"),
-    (lambda: pictures.masks(IMAGES[:0], MASKS[:0], PROBABILITIES[:0], []), "images is empty"),
-    (lambda: pictures.masks(IMAGES, MASKS, 4.0 * MASKS, "ab"), "not all between 0 and 1"),
-    (lambda: plots.difference_intervals([]), "rows is empty"),
-    (lambda: plots.paired_per_image([0.5, 0.6], [0.5]), "bce_scores has length 1, iou_scores 2"),
-])
+@pytest.mark.parametrize(
+    "draw, message",
+    [
+        (lambda: pictures.samples(IMAGES, LABELS, MASKS, MASKS, ["Ann_0001"]), "ids has length 1, images 2"),
+        (
+            lambda: pictures.masks(IMAGES, np.zeros((2, 3, 3)), PROBABILITIES, "ab"),
+            r"labels has pictures of size \(3, 3\)",
+        ),
+        (lambda: pictures.masks(IMAGES[:0], MASKS[:0], PROBABILITIES[:0], []), "images is empty"),
+        (lambda: pictures.masks(IMAGES, MASKS, 4.0 * MASKS, "ab"), "not all between 0 and 1"),
+        (lambda: plots.difference_intervals([]), "rows is empty"),
+        (lambda: plots.paired_per_image([0.5, 0.6], [0.5]), "bce_scores has length 1, iou_scores 2"),
+    ],
+)
 def test_bad_input(draw, message):
     with pytest.raises(InputError, match=message):
         draw()

@@ -1,4 +1,4 @@
-"""lib/weights/pretrain.py: its task by hand, and the weights that the project ships beside what they were trained with."""
+"""lib/weights/pretrain.py: its task by hand, and the weights that come along beside what made them."""
 
 import json
 

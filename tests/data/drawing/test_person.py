@@ -52,14 +52,23 @@ def test_looks_differ_and_long_hair_goes_without_a_beard():
 
 def test_the_numbering_is_helens():
     assert [PARTS[part] for part in (SKIN, NOSE, UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR)] == [
-        "skin", "nose", "upper_lip", "inner_mouth", "lower_lip", "hair"]
+        "skin",
+        "nose",
+        "upper_lip",
+        "inner_mouth",
+        "lower_lip",
+        "hair",
+    ]
 
 
 def test_parts_lie_where_they_belong(painted):
     for canvas, _ in painted:
         assert canvas.parts.max() < len(PARTS) and (canvas.parts == SKIN).sum() > SCALE**2
-        heights = [place(canvas, *parts)[1] for parts in ((2, 3), (4, 5), (NOSE,), (UPPER_LIP, LOWER_LIP))
-                   if np.isin(canvas.parts, parts).any()]
+        heights = [
+            place(canvas, *parts)[1]
+            for parts in ((2, 3), (4, 5), (NOSE,), (UPPER_LIP, LOWER_LIP))
+            if np.isin(canvas.parts, parts).any()
+        ]
         assert heights == sorted(heights) and len(heights) >= 3  # brows, eyes, nose, mouth from top to bottom
     eyes = [place(canvas, 4, 5) for canvas, _ in painted if np.isin(canvas.parts, (4, 5)).any()]
     assert len(eyes) >= 25 and np.abs(np.mean(eyes, axis=0) - CENTRE).max() < 0.3 * SCALE

@@ -1,4 +1,4 @@
-"""lib/data/drawing/surroundings.py: what surrounds a face is background, and pictures are taken of it as by a camera."""
+"""lib/data/drawing/surroundings.py: what surrounds a face is background, taken as by a camera."""
 
 import numpy as np
 import pytest
@@ -20,10 +20,16 @@ def test_clutter_fills_the_picture_and_defocus_makes_all_of_it_background():
         assert np.abs(np.diff(canvas.image, axis=1)).max() < contrast + 40  # blurred, but for a fine texture
 
 
-@pytest.mark.parametrize("paint", [
-    lambda canvas, rng, look: paint_clothes(canvas, rng, lambda points: 12 * np.asarray(points) + (32, 20), 0.4, look),
-    paint_foreground,
-], ids=["clothes", "foreground"])
+@pytest.mark.parametrize(
+    "paint",
+    [
+        lambda canvas, rng, look: paint_clothes(
+            canvas, rng, lambda points: 12 * np.asarray(points) + (32, 20), 0.4, look
+        ),
+        paint_foreground,
+    ],
+    ids=["clothes", "foreground"],
+)
 def test_what_covers_a_person_is_background(paint):
     covered = 0
     for seed in range(40):
