@@ -297,7 +297,7 @@ def test_bad_input_is_refused(arguments, sentence):
 @pytest.mark.parametrize("model", ["bfcn32s", "fcresnet", "fcn8s", "unet_resnet50", "segnet", "MobileNetV2"])
 @pytest.mark.parametrize("size", [0, 16, 100, 96.0])
 def test_sides_that_are_no_multiple_of_the_stride_are_refused(model, size):
-    with pytest.raises(InputError, match=f"image_size: {size} will not do, it must be a multiple of 32"):
+    with pytest.raises(InputError, match=f"image_size: {size} is not valid, it must be a multiple of 32"):
         models.build(model, size, 0.25, 8, "none")
 
 

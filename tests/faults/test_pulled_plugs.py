@@ -60,7 +60,9 @@ def test_kernels_that_raise_die_run_out_of_memory_or_hang(stub):
     assert errors["big-hair-bce"] == "cell 3: ValueError: a notebook that raises\n"
     assert "died" in errors["big-hair-iou"].lower()
     assert "MemoryError" in errors["big-nohair-bce"]
-    assert errors["big-nohair-iou"].startswith("a cell took longer than the 0.12 minutes of --timeout; raise it")
+    assert errors["big-nohair-iou"].startswith(
+        "a notebook cell took longer than the 0.12 minutes of --timeout; raise it"
+    )
     for name in DIE:
         assert {"kernel.log", "train.ipynb"} <= {
             path.name for path in (stub.out / ".failed" / f"bfcn32s-lfw-{name}").iterdir()

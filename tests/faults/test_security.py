@@ -86,7 +86,7 @@ def test_data_paths_with_odd_characters_are_paths(main, command, text, tmp_path,
     monkeypatch.setenv("IOU_STUDY_CACHE", str(tmp_path / "cache"))
     out = ["--out", str(tmp_path / "study")] if main is commands.main else []
     assert main([*command, "--data", text, *out]) == 2
-    assert re.search("is no folder|parameter data", capsys.readouterr().err)
+    assert re.search("is not a folder|parameter data", capsys.readouterr().err)
     assert not {path.name for path in tmp_path.iterdir()} & {"escape", "study"}
 
 

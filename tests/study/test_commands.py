@@ -24,8 +24,8 @@ from lib.study import commands
         (["run", "--profile", "small", "--data", "/nowhere"], ["/nowhere", "fetch"]),
         (["run", "--out", "/dev/null/study"], ["--out", "/dev/null/study", "cannot be written"]),
         (["report", "--out", "/nowhere/study"], ["/nowhere/study", "run"]),
-        (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "no text"]),
-        (["plan", "--out", "a\nb"], ["--out", "no text"]),
+        (["run", "--out", b"st\xff".decode(errors="surrogateescape")], ["--out", "not text"]),
+        (["plan", "--out", "a\nb"], ["--out", "not text"]),
         (["report", "--out", "/nowhere/\u00a0\u3000"], ["/nowhere/", "there is no such study folder"]),
         (
             ["run", "--out", "outputs/none", "--scheduler", "tls://127.0.0.1:1"],

@@ -13,9 +13,9 @@ from lib.study import execute
         (
             "KERAS_BACKEND",
             "nonsense",
-            "KERAS_BACKEND: 'nonsense' cannot be used here; set it to one that is installed of tensorflow",
+            "KERAS_BACKEND: 'nonsense' cannot be used here; set it to an installed one of tensorflow",
         ),
-        ("TMPDIR", "long", "is too long a path for the kernels' sockets; set TMPDIR to a folder"),
+        ("TMPDIR", "long", "is too long for the sockets of kernels; set TMPDIR to a folder"),
     ],
 )
 def test_a_machine_on_which_no_kernel_could_work(variable, value, words, tmp_path, recorded):

@@ -108,7 +108,10 @@ def test_only_one_driver_at_a_time(tmp_path):
         ),
         (lambda lfw: (lfw / "lfw_funneled" / "Lu_Ba" / "Lu_Ba_0001.jpg").unlink(), ["Lu_Ba_0001.jpg", "is missing"]),
         (lambda lfw: paint(lfw, (40, 40), (0, 255, 0)), ["Lu_Ba_0001.ppm", "40 x 40 pixels but its image"]),
-        (lambda lfw: paint(lfw, (250, 250), (9, 9, 9)), ["Lu_Ba_0001.ppm", "(9, 9, 9) at row 0, column 0 is no label"]),
+        (
+            lambda lfw: paint(lfw, (250, 250), (9, 9, 9)),
+            ["Lu_Ba_0001.ppm", "(9, 9, 9) at row 0, column 0 is not a label"],
+        ),
     ],
     ids=["truncated", "empty", "missing", "other size", "colour"],
 )
