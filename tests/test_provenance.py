@@ -84,7 +84,7 @@ def test_the_key_changes_with_the_notebook(tiny, tmp_path, monkeypatch):
 
 @pytest.fixture
 def changed_code(tiny, tmp_path):
-    """A function from an edit of a module, (its name, old text, new text), and parameters to whether the key changes."""
+    """A function from an edit, (module, old text, new text), and parameters to whether the key changes."""
 
     def changes(module, old, new, **params):
         folder = tmp_path / "lib"

@@ -96,7 +96,7 @@ def test_it_rarely_finds_what_is_not_there(cells):
 
 
 def test_cells_with_seeds_of_their_own_are_compared_by_pairs():
-    """Two cells, seeds 0-4 and 5-9: each seed has one run with each loss, so the pairs' differences are what there is."""
+    """Two cells, seeds 0-4 and 5-9: each seed has one run with each loss, so the pairs' differences are all."""
     rng = np.random.default_rng(10)
     rows = [
         (0.02 * first + level + rng.normal(0, 0.01), first, f"cell {seed // 5}", seed)

@@ -1,4 +1,4 @@
-"""lib/analysis/predictions.py: scores at every threshold against the metrics' own, which runs compare, which studies there are."""
+"""lib/analysis/predictions.py: scores at every threshold against the metrics' own, which runs compare."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ from lib.outputs import read_study
 
 @pytest.fixture
 def study(tmp_path):
-    """Both losses and starts, two seeds (of glorot three); after glorot IoU is 0.1 lower, and IoU loss collapsed once."""
+    """Both losses and starts, two seeds (of glorot three); after glorot IoU is 0.1 lower, IoU loss collapsed once."""
     for loss in ("iou", "bce"):
         for start in starts.STARTS:
             for seed in range(2 + (start == "glorot")):

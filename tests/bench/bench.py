@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from unittest import mock
@@ -75,7 +75,7 @@ def environment() -> dict:
         return done.stdout.strip().partition("\n")[0] or None
 
     found = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
         "cores": execute.cores(),
         "gpu": first_line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),

@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "tensorflow" not in sys.modules:  # the other order crashes: torch's compiler and TensorFlow both bring LLVM
@@ -132,4 +133,4 @@ def epochs(train) -> list[float]:
     """Seconds of each epoch but the first, which compiles; `train` takes the callbacks of a training."""
     ends = []
     train([keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))])
-    return [later - earlier for earlier, later in zip(ends, ends[1:])]
+    return [later - earlier for earlier, later in pairwise(ends)]

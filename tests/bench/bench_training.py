@@ -251,7 +251,7 @@ def paper_profile(quick):
     """
     batch = 100 if on_gpu() else 2 if quick else 10
     total = spread = work = volume = 0.0
-    for model, name in MODELS.items():
+    for model in MODELS:
         with policy("mixed_bfloat16" if on_gpu() else "float32"):
             config = sized(model, not quick)
             frozen, trained = models.halves(training.build(config), config.trainable_blocks)

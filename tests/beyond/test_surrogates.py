@@ -3,7 +3,7 @@
 The formulas of segmentation_models.pytorch, MONAI and the authors' code are written out here in numpy.
 """
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import keras
 import numpy as np
@@ -83,7 +83,7 @@ def one_minus_iou(t, wrong):
 def lovasz_extension(t, errors):
     """Of the set function `one_minus_iou`, as its integral over all thresholds, without Algorithm 1."""
     levels = np.unique(np.append(errors, 0))
-    return sum((high - low) * one_minus_iou(t, errors >= high) for low, high in zip(levels, levels[1:]))
+    return sum((high - low) * one_minus_iou(t, errors >= high) for low, high in pairwise(levels))
 
 
 def hinge_errors(t, z):

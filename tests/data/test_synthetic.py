@@ -187,7 +187,7 @@ def test_the_natural_share_draws_the_faces_as_they_are():
 
 
 def test_faces_are_drawn_as_their_format_says():
-    """If this fails because faces are drawn otherwise on purpose: raise `synthetic.FORMAT`, and put the new digest here."""
+    """If faces are drawn otherwise on purpose: raise `synthetic.FORMAT`, and put the new digest here."""
     drawn = hashlib.sha256()
     for seed, share in ((0, 0.0), (1, 0.0), (2, 0.05)):
         for array in draw_face(np.random.default_rng(seed), 64, share):

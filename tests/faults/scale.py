@@ -1,6 +1,6 @@
 """A study of 2,000 stub runs on 16 workers: `python tests/faults/scale.py --runs 2000 --workers 16`.
 
-Prints, for each quarter of the study, the driver's memory and the wall time of a run, which has to stay flat, and how much
+Prints, for each quarter of the study, the driver's memory and the wall time of a run, which must stay flat, and how much
 of a core a run's bookkeeping takes: everything but training, which the stub does not do.
 """
 

@@ -1,4 +1,4 @@
-"""A short share of the fuzzing of tests/faults/fuzz.py, the same inputs every time, and a test of the harness itself."""
+"""A short share of the fuzzing of tests/faults/fuzz.py, the same inputs every time, and a test of the harness."""
 
 import os
 from pathlib import Path

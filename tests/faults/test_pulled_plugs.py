@@ -1,4 +1,4 @@
-"""Pull the plug on a study: after every fault the same `run` completes it, and no finished run is touched or repeated."""
+"""Pull the plug on a study: after every fault the same `run` completes it, and no finished run is touched."""
 
 import json
 import os

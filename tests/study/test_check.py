@@ -1,4 +1,4 @@
-"""lib/study/check.py: the recomputed scores against those of the published study, and against records that were changed."""
+"""lib/study/check.py: recomputed scores against the published study's, and against records that were changed."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""lib/study/kernels.py: kernels forked from a warm process are fresh, keep to their own environment, and leave nothing behind."""
+"""lib/study/kernels.py: kernels forked from a warm process are fresh and leave nothing behind."""
 
 import os
 import signal

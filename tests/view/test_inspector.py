@@ -1,4 +1,4 @@
-"""lib/view/inspector.py without a browser: what the inspector sends, how it is set from Python, what it says of bad studies."""
+"""lib/view/inspector.py without a browser: what it sends, how it is set from Python, what it says of bad studies."""
 
 import numpy as np
 import pytest
