@@ -1,4 +1,4 @@
-"""lib/analysis/conditions.py: conditions, comparisons and tables of a made-up study with known effects; its notebook."""
+"""lib/analysis/conditions.py: conditions, comparisons and tables of a made-up study with known effects; notebook."""
 
 import csv
 import json
