@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib import PROJECT, InputError
+from lib import PROJECT
 from lib.config import BEYOND, NOTEBOOK, PAPER, Config
 from lib.data import datasets
 
@@ -68,19 +68,31 @@ def key_parts(config: Config) -> dict[str, str]:
     """
     params = {name: value for name, value in asdict(config).items() if name != "data"}
     if config.encoder_weights not in ("imagenet", "none"):
-        from lib import models  # here, as Keras takes seconds to import
-        from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
-
-        try:
-            weights = models.weights_path(config.model, config.encoder_weights)
+        weights = PROJECT / Path(config.encoder_weights).expanduser()
+        if config.encoder_weights == "demo":
+            weights = PROJECT / "lib" / "weights" / f"{_encoder(config.model).lower()}-quarter.weights.h5"
+        if weights.is_file():  # else the run itself reports it
             params["encoder_weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-        except InputError:  # no such file: the run itself reports it
-            pass
     return {
         "parameters": _digest(json.dumps(params, sort_keys=True)),
         "notebook": _digest(notebook_code(NOTEBOOK)),
         "code": _digest(code(config, PROJECT / "lib")),
     }
+
+
+def _encoder(model: str) -> str:
+    """The encoder of a network, read from the source of the tables, as importing them takes seconds (Keras)."""
+    for module in ("models", "beyond.networks"):
+        definitions, _ = _definitions(_source(PROJECT / "lib", module))
+        for row in definitions["NETWORKS"]:
+            for name, value in zip(row.value.keys, row.value.values):  # "bfcn32s": Network("VGG16", ...)
+                if name.value == model:
+                    return value.args[0].value
+    return model
+
+
+def _source(folder: Path, module: str) -> str:
+    return (folder / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
@@ -111,7 +123,7 @@ def code(config: Config, folder: Path) -> str:
 
     A definition is a function, class or constant of a module. It counts if one of `ROOTS` uses it, directly or not.
     """
-    sources = tuple((folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in DECIDING)
+    sources = tuple(_source(folder, name) for name in DECIDING)
     loss = "jaccard" if config.loss == "iou" and config.loss_reduction == "pooled" else config.loss
     model = config.model if config.model in PAPER["model"] + BEYOND["model"] else ""
     return _code(sources, frozenset({loss, config.loss, model}))

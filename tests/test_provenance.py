@@ -1,13 +1,17 @@
 """lib/provenance.py: what changes the key of a run and what does not."""
 
+import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
 
-from lib import PROJECT, InputError, provenance
+from lib import PROJECT, InputError, models, provenance
+from lib.beyond import networks  # noqa: F401  its rows of models.NETWORKS
 from lib.config import NOTEBOOK
 from lib.data import synthetic
 from lib.provenance import code, key, key_parts, notebook_code
@@ -210,3 +214,18 @@ def test_the_content_of_a_weights_file_counts_not_its_place(tiny, tmp_path):
 def test_the_key_of_missing_data_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         key(replace(tiny, data=str(tmp_path / "nothing")))
+
+
+def test_the_demo_weights_of_a_network_are_those_that_it_loads(tiny):
+    """The encoder is read from the tables' source, so that a key needs no Keras."""
+    for model in ("bfcn32s", "fcresnet", "fcn8s", "unet_resnet50"):
+        config = replace(tiny, model=model, encoder_weights="demo")
+        digest = hashlib.sha256(models.weights_path(model, "demo").read_bytes()).hexdigest()
+        assert key_parts(config) == key_parts(replace(config, encoder_weights=digest))
+    assert not is_loaded_after("keras", "from lib import provenance, config; provenance.key(config.Config())")
+
+
+def is_loaded_after(module, code):
+    """Whether a module is loaded after this code."""
+    code += f"; import sys; sys.exit(int({module!r} in sys.modules))"
+    return subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode

@@ -40,7 +40,7 @@ def html(study: Study) -> str:
         return ""
     parts = [_pair(cell, iou, bce, is_open=number == 0) for number, (cell, iou, bce) in enumerate(pairs)]
     return (
-        f'{STYLE}<section class="masks" id="masks"><h2>Masks of every pair of runs</h2><p>By IoU at threshold 0.5: '
+        f'{STYLE}<section class="masks" id="masks"><h2>Masks of every pair of runs</h2><p>By IoU at 0.5: '
         "the image that is worst, median and best after BCE loss, and the one on which the two losses differ most. "
         f"Masks are P &gt; 0.5; errors:{key}.</p>{''.join(parts)}</section>"
     )
