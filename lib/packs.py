@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from lib import InputError, reason
-from lib.record import Run, as_columns, checked, read_arrays, rows_of, text_of, write_csv
+from lib.record import Run, as_columns, checked, read_arrays, rows_of, text_of
 
 RECORDS, MAPS = "records.jsonl", "probabilities.npz"
+SINGLE = ":float32"  # ends the names of columns of single precision, which take half the digits
 MAX_BYTES = 1_000_000_000  # largest unpacked size of a table
 
 
@@ -89,10 +90,14 @@ class PackedRun(Run):
         rows = getattr(self.pack, table).get(self.run_id)
         if rows is None:
             raise self._unreadable(table, f"it has no rows of {self.run_id}")
+        header, rows = rows
+        single = {name.removesuffix(SINGLE) for name in header if name.endswith(SINGLE)}
+        names = [name.removesuffix(SINGLE) for name in header]
         try:
-            return as_columns(*rows, dtypes)
+            columns = as_columns(names, rows, {**dtypes, **dict.fromkeys(single, "float32")})
         except (ValueError, OverflowError) as error:
             raise self._unreadable(table, error) from error
+        return {name: column.astype("float64") if name in single else column for name, column in columns.items()}
 
     def _unreadable(self, table, why):
         return unreadable(self.pack.folder / f"{table}.csv.gz", why)
@@ -146,25 +151,30 @@ def write(folder: Path, runs: Iterable[Run], with_maps: Iterable[str] = ()) -> N
 
 def _write_table(path, tables):
     header = list(dict.fromkeys(name for _, columns in tables for name in columns))
+    single = {name for name in header if all(_is_single(columns[name]) for _, columns in tables if name in columns)}
     text = io.StringIO(newline="")
-    for number, (run, columns) in enumerate(tables):
+    writer = csv.writer(text)
+    writer.writerow(["run", *(name + SINGLE * (name in single) for name in header)])
+    for run, columns in tables:
         n = len(next(iter(columns.values())))
-        full = {"run": [run.run_id] * n, **{name: _as_text(columns.get(name, [""] * n)) for name in header}}
-        part = io.StringIO(newline="")
-        write_csv(part, full)
-        text.write(part.getvalue() if not number else part.getvalue().split("\r\n", 1)[1])
+        texts = [_as_text(columns[name], name in single) if name in columns else [""] * n for name in header]
+        writer.writerows(zip([run.run_id] * n, *texts))
     with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
         packed.write(text.getvalue().encode("utf-8"))
 
 
-def _as_text(column):
-    """Numbers as Python writes them; integers without a decimal point, NaN as an empty text."""
-    values = np.asarray(column).tolist()
-    return [
-        ""
-        if value != value
-        else int(value)
-        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53
-        else value
-        for value in values
-    ]
+def _is_single(column):
+    """Whether single precision holds the numbers of a column exactly."""
+    column = np.asarray(column)
+    return column.dtype.kind == "f" and np.array_equal(
+        column.astype("float32").astype("float64"), column, equal_nan=True
+    )
+
+
+def _as_text(column, single):
+    """Numbers in the fewest digits that are exact, whole ones without a decimal point, NaN as an empty text."""
+    column = np.asarray(column)
+    if column.dtype.kind != "f":
+        return column.tolist()
+    texts = map(str, column.astype("float32")) if single else map(repr, column.tolist())
+    return ["" if text == "nan" else text.removesuffix(".0") for text in texts]
