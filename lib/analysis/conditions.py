@@ -78,7 +78,8 @@ class Condition:
         """A per-image score of one loss, (seeds, images) float64.
 
         Raises:
-            InputError: a run has no such score, or was tested on other images than another run of its seed.
+            InputError: a run has no such score, or was tested on other images than the others (of its seed, where every
+                seed has images of its own), or in another order.
         """
         for seed in seeds:
             run = self.runs[loss][seed]
@@ -87,17 +88,19 @@ class Condition:
                     f"{run.folder / 'per_image.csv'}: has no column {column}, an older version wrote it; "
                     "run it again with `python -m lib.study run`"
                 )
-            other = next(runs[seed] for runs in self.runs.values() if seed in runs)
-            if run.per_image["id"].tolist() != other.per_image["id"].tolist():
-                raise InputError(
-                    f"{run.folder}: was tested on other images, or in another order, than {other.run_id}, so their "
-                    "scores cannot be compared image by image; run both again with `python -m lib.study run`"
-                )
+            check_images(run, next(runs[seed] for runs in self.runs.values() if seed in runs))
+            if not self.is_resampled:
+                check_images(run, self.first)
         return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
+
+    @property
+    def first(self) -> Run:
+        """The first of its runs."""
+        return next(iter(next(iter(self.runs.values())).values()))
 
     def ids(self) -> np.ndarray:
         """The test images, (images,) str; those of the first seed if they differ."""
-        return next(iter(next(iter(self.runs.values())).values())).per_image["id"]
+        return self.first.per_image["id"]
 
     def collapsed(self, loss: str) -> int:
         """Number of runs of this loss that predict the same class for every pixel of every test image."""
@@ -113,6 +116,15 @@ class Condition:
         """Share of positive pixels in the test part, to six digits; the mean over seeds if each seed has its own."""
         runs = next(iter(self.runs.values())).values()
         return round(float(np.mean([run.record["data"]["positive_share"] for run in runs])), 6)
+
+
+def check_images(one: Run, other: Run) -> None:
+    """Raises InputError unless two runs were tested on the same images in the same order."""
+    if one.per_image["id"].tolist() != other.per_image["id"].tolist():
+        raise InputError(
+            f"{one.folder}: was tested on other images than {other.run_id}, or in another order, so their scores cannot "
+            "be compared image by image; run both again with `python -m lib.study run`"
+        )
 
 
 def read(study_dir: str | Path = "") -> dict[str, Study]:
@@ -416,6 +428,7 @@ def best_rates_table(study: Study) -> Table:
         scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
         row += [float(values.mean()) for values in scores.values()]
         if loss != "bce":
+            check_images(condition.first, other.first)
             d = scores["iou"] - other.scores("bce", "iou", seeds)
             effect = intervals.crossed_t([d], [datasets.people(condition.ids())])
             row += [effect.difference, effect.low, effect.high, effect.p]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lib.analysis import intervals, names, pairs
-from lib.analysis.conditions import Condition, conditions
+from lib.analysis.conditions import Condition, check_images, conditions
 from lib.analysis.tables import Table
 from lib.data import datasets
 from lib.outputs import Study
@@ -24,6 +24,7 @@ def starts_table(study: Study) -> Table:
             seeds = sorted(set.intersection(*(set(found[start].runs.get(loss, ())) for start in STARTS)))
             if not seeds:
                 continue
+            check_images(*(found[start].first for start in STARTS))
             scores = [found[start].scores(loss, "iou", seeds) for start in STARTS]
             effect = intervals.crossed_t([scores[0] - scores[1]], [datasets.people(found["zeros"].ids())])
             row = [

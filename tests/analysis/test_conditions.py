@@ -276,3 +276,52 @@ def test_conditions_are_named_in_words():
         "stopping on validation loss",
         "epochs not recorded",
     ]
+
+
+def with_per_image(study, run_id, change):
+    """The study again, with another per_image.csv of one run."""
+    path = study.folder / run_id / "per_image.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *change(rows)]) + "\n")
+    return read_study(study.folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[::-1],
+        lambda rows: [f"Another_{row}" for row in rows],
+        lambda rows: rows[:-1],
+        lambda rows: [*rows[1:], rows[0]],
+    ],
+    ids=["reversed", "renamed", "shorter", "rotated"],
+)
+def test_scores_of_other_images_are_not_compared(study, tmp_path, change):
+    """Whether one loss, all of its seeds or a single seed of all losses have them."""
+    names = [name for name, run in study.items() if run.loss == "iou" and "part=-" not in name]
+    seeds = [name for name, run in study.items() if run.record["seed"] == 1]
+    for number, chosen in enumerate((names[:1], names, seeds)):
+        shutil.copytree(study.folder, tmp_path / str(number))
+        changed = read_study(tmp_path / str(number))
+        for name in chosen:
+            changed = with_per_image(changed, name, change)
+        for table in (
+            conditions.losses_table,
+            conditions.conditions_table,
+            lambda each: conditions.metric_table({"": each}),
+        ):
+            with pytest.raises(
+                InputError, match="was tested on other images than .* cannot be compared image by image"
+            ):
+                table(changed)
+
+
+def test_a_second_run_of_a_condition_loss_and_seed_is_refused(study, tmp_path):
+    shutil.copytree(study.folder, tmp_path / "twice")
+    first = next(iter(study.values()))
+    again = tmp_path / "twice" / f"{first.run_id}-again"
+    shutil.copytree(first.folder, again)
+    content = first.record | {"run_id": again.name, "params": first.record["params"] | {"tag": f"{first.tag}-again"}}
+    (again / "record.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="have the same condition, loss and seed 0; keep one of them"):
+        conditions.conditions(read_study(tmp_path / "twice"))
