@@ -40,9 +40,9 @@ CHOICES = {
 
 
 class Cell(NamedTuple):
-    """One row of the paper's Tables 3-6: what the two losses are compared on."""
+    """What losses are compared on, as a row of the paper's Tables 3-6: network, data set, size, hair or not."""
 
-    model: str  # bfcn32s or fcresnet
+    model: str  # a name of models.NETWORKS; in the paper bfcn32s or fcresnet
     dataset: str  # lfw or helen
     size: str  # big or small
     hair: bool  # True: hair belongs to the face
@@ -145,13 +145,16 @@ def resolve(*mappings: dict) -> Config:
     return config
 
 
+STARTED = {"score_start": "glorot"}  # how score layers started before it was a parameter
+
+
 def recorded(params: dict) -> Config:
     """The configuration of a record. Before `score_start` was a parameter, score layers started as "glorot".
 
     Raises:
         InputError: as `resolve`.
     """
-    return resolve({"score_start": "glorot"}, params)
+    return resolve(STARTED, params)
 
 
 def _typed(name, value, kind):
@@ -213,6 +216,8 @@ def _check(config):
             refuse(name, "1 or more and at most 1000000")
     if not 0 <= config.synthetic_share <= 0.5:
         refuse("synthetic_share", "from 0 (faces as large as in LFW) to 0.5")
+    if config.synthetic_share and config.data != "synthetic":
+        refuse("synthetic_share", "0 with data from a folder, which is not drawn; set data to synthetic")
     if not 10 <= config.synthetic_images <= 100_000:
         refuse("synthetic_images", "10 or more and at most 100000")
     for name in ("learning_rate", "rmsprop_epsilon"):

@@ -1,4 +1,5 @@
-"""Scores of predicted masks. All thresholded scores come from one integer confusion matrix per image.
+"""Scores of predicted masks. All thresholded scores of a record come from one integer confusion matrix per image; the
+metrics that Keras shows during training come from logits.
 
 A pixel is predicted positive where P > 0.5 (logit > 0). An image whose label and prediction are both empty has
 IoU 1; an empty label with false positives, or a missed object, has IoU 0.

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lib import InputError
+from lib import PROJECT, InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
 STRIDE = 32  # the side of an image over that of the encoder's output
@@ -160,7 +160,7 @@ def find(model: str) -> Network:
         return NETWORKS[""]._replace(encoder=model)
     raise InputError(
         f"model: {model!r} is unknown; use {', '.join(filter(None, NETWORKS))}, or an encoder of "
-        "keras.applications such as MobileNetV2"
+        "keras.applications such as MobileNetV2 (all but the paper's two after `import lib.beyond.networks`)"
     )
 
 
@@ -232,7 +232,7 @@ def weights_path(model, weights):
                 f"encoder_weights: {find(model).encoder} has no demo weights; use imagenet, none or a path"
             )
         return path
-    path = WEIGHTS.parent.parent / Path(weights).expanduser()  # a relative path starts at the project's folder
+    path = PROJECT / Path(weights).expanduser()  # a relative path starts at the project's folder
     if not path.is_file():
         raise InputError(f"encoder_weights: no file {path}; use imagenet, demo, none or the path of a weights file")
     if path.suffix not in (".h5", ".hdf5"):

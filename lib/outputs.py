@@ -5,12 +5,12 @@ A study is a folder with one folder for each run, named by its run id (see `reco
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import PROJECT, InputError, config, packs, reason
-from lib.config import NAMED
+from lib.config import NAMED, STARTED, Config
 from lib.record import Run, read_run
 
 if TYPE_CHECKING:
@@ -50,15 +50,15 @@ def state(folder: Path) -> State | None:
     try:
         study = read_study(folder)
         done, problems, has_maps = list(study), study.problems, next(iter(study.values())).has_maps
-    except InputError:
-        done, problems, has_maps = [], [], False
+    except InputError as error:
+        done, problems, has_maps = [], [str(error)] if count_finished(folder) else [], False
     failed = {
         path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
         for path in sorted(folder.glob(".failed/*/error.txt"))
         if path.is_file()
     }
     running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
-    return State(folder, done, failed, running, problems, has_maps) if done or failed or running else None
+    return State(folder, done, failed, running, problems, has_maps) if done or failed or running or problems else None
 
 
 def studies(outputs: Path = OUTPUTS) -> list[State]:
@@ -89,7 +89,7 @@ def count_finished(folder: Path) -> int:
 
 # ---- one study ---------------------------------------------------------------------------------------------
 
-NOT_RUNS = ("tables", "logs", "pictures")
+NOT_RUNS = ("tables", PICTURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +151,8 @@ def frame(study: Study, per_image: bool = False) -> "pandas.DataFrame":
         study: of `read_study`.
         per_image: whether to give the scores of every test image.
     Returns:
-        columns `run`, every parameter, the scores, `epochs_run`, `best_epoch`, `seconds`, `images`, `positive_share`
-        and `source` of the data; or, for each image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
+        columns `study`, `run`, every parameter (also those that are younger than a record: what its run had), the
+        scores, `epochs_run`, `best_epoch`, `seconds`, `images`, `positive_share` and `source` of the data; or, for each image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
         columns of `Run.per_image`. Values that a run does not have are NaN.
     """
     import pandas
@@ -176,8 +176,9 @@ def frame(study: Study, per_image: bool = False) -> "pandas.DataFrame":
     return pandas.DataFrame(
         [
             {
+                "study": study.folder.name,
                 "run": run.run_id,
-                **run.record["params"],
+                **asdict(Config()) | STARTED | run.record["params"],
                 **run.record["scores"],
                 "epochs_run": run.record["epochs_run"],
                 "best_epoch": run.record["best_epoch"],

@@ -119,7 +119,7 @@ def read(study: Path) -> tuple[dict[str, Run], list[str]]:
     for number, line in enumerate(lines, start=1):
         place = f"{path}, line {number}"
         try:
-            record = checked(json.loads(line), place)
+            record = checked(json.loads(line), place, "get the study again")
             if record["run_id"] in runs:
                 raise InputError(f"{place}: the run {record['run_id']} is given twice; keep one of the two lines")
             runs[record["run_id"]] = PackedRun(study / record["run_id"], record, pack)

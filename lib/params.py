@@ -4,7 +4,6 @@ import ast
 import fnmatch
 import itertools
 import math
-import os
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -131,19 +130,6 @@ def read_yaml(path: Path) -> dict:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"{path}: holds no parameters; write one `name: value` on each line")
     return content
-
-
-def limit_threads(threads: int) -> None:
-    """Lets libraries that are imported after it compute on so many processor threads in this process.
-
-    Their number decides the order of sums, and so the last digits of a training.
-    """
-    os.environ.update(thread_limits(threads))
-
-
-def thread_limits(threads: int) -> dict[str, str]:
-    """The environment variables that limit the threads of TensorFlow, torch and numpy."""
-    return {**dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
 
 
 def from_notebook(namespace: dict) -> Config:

@@ -32,12 +32,12 @@ DECIDING = (
     "beyond.networks",
     "beyond.scores",
     "data.datasets",
+    "data.layouts",
 )  # modules of lib
 ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data.datasets": ("Dataset",)}  # entry points
-TABLES = ("LOSSES", "SURROGATES", "NETWORKS")  # by name of a loss or network: only the row of the run counts
+TABLES = ("LOSSES", "SURROGATES", "NETWORKS", "DATASETS")  # by name: only the row of the run counts
 VERSIONED = ("load", "digest")  # they read the data; their version, datasets.FORMAT, is in the digest of the data
-MESSAGES = re.compile(r".*Error|print|warn")  # functions whose arguments are text for people
-THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS")  # when this process imported its libraries
+MESSAGES = re.compile(r".*Error|print|warn|check_space")  # functions whose arguments are text for people
 HINTS = (
     "annotation",
     "returns",
@@ -126,7 +126,7 @@ def code(config: Config, folder: Path) -> str:
     sources = tuple(_source(folder, name) for name in DECIDING)
     loss = "jaccard" if config.loss == "iou" and config.loss_reduction == "pooled" else config.loss
     model = config.model if config.model in PAPER["model"] + BEYOND["model"] else ""
-    return _code(sources, frozenset({loss, config.loss, model}))
+    return _code(sources, frozenset({loss, config.loss, model, config.dataset}))
 
 
 @cache
@@ -220,6 +220,19 @@ def _shape(part: Any) -> str:
 # ---- the machine -------------------------------------------------------------------------------------------
 
 
+def limit_threads(threads: int) -> None:
+    """Lets libraries that are imported after it compute on so many processor threads in this process.
+
+    Their number decides the order of sums, and so the last digits of a training.
+    """
+    os.environ.update(thread_limits(threads))
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment variables that limit the threads of TensorFlow, torch and numpy."""
+    return {**dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
+
+
 def processor() -> str:
     """The name of this machine's processor, as its maker gives it if it is available."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -237,7 +250,7 @@ def versions() -> dict:
         "backend": backend,
         "machine": platform.machine(),
         "cpu": processor(),
-        "threads": THREADS or "not limited",
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "not limited"),
         "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1],
     }
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):

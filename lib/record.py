@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
@@ -21,7 +21,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 import numpy as np
 
 from lib import InputError, reason
-from lib.config import NAMED, Cell
+from lib.config import NAMED, Cell, Config
 
 FORMAT = 1
 RECORD_KEYS = {
@@ -37,20 +37,11 @@ RECORD_KEYS = {
     "key": str,
     "format": int,
 }
-NUMBERS = (
-    "epochs",
-    "image_size",
-    "batch_size",
-    "patience",
-    "learning_rate",
-    "encoder_width",
-    "fc_units",
-    "synthetic_images",
-    "synthetic_share",
-)  # parameters that must be numbers if a record has them
+NUMBERS = tuple(field.name for field in fields(Config) if field.type in (int, float))
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
 COUNTS = ("tp", "fp", "fn", "tn")
+AGAIN = "delete the folder and run it again with `python -m lib.study run`"  # what helps against a damaged run
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
 MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # largest text file and unpacked arrays that are read, in bytes
 
@@ -227,14 +218,11 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def checked(record: object, place: str) -> dict:
+def checked(record: object, place: str, remedy: str = AGAIN) -> dict:
     """The record, if every key that is used is present and in range. Raises an InputError that names `place`."""
     wrong = _wrong_key(record)
     if wrong:
-        raise InputError(
-            f"{place}: {wrong} is missing, has the wrong type or is out of range; delete the folder and run it "
-            "again with `python -m lib.study run`"
-        )
+        raise InputError(f"{place}: {wrong} is missing, has the wrong type or is out of range; {remedy}")
     if record["format"] != FORMAT:
         raise InputError(
             f"{place}: has format {str(record['format'])[:20]}, this version reads {FORMAT}; read it with "
@@ -245,10 +233,7 @@ def checked(record: object, place: str) -> dict:
         filter(None, [Cell(*(params[name] for name in NAMED[:4])).run_id(params["loss"]), str(params.get("tag", ""))])
     )
     if record["run_id"] != expected:
-        raise InputError(
-            f"{place}: has the parameters of {expected[:150]!r}; delete the folder "
-            "and run it again with `python -m lib.study run`"
-        )
+        raise InputError(f"{place}: has the parameters of {expected[:150]!r}; {remedy}")
     return record
 
 

@@ -158,7 +158,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
             return None
         return array if array.shape == shape else None
 
-    def write(partial):
+    def fill(partial):
         cache.check_space(partial, 4 * math.prod(shape), f"the output of the frozen part of {config.model}")
         array = np.lib.format.open_memmap(partial / "features.npy", "w+", np.float32, shape)
         for start in range(0, shape[0], ENCODE_BATCH):
@@ -166,7 +166,7 @@ def features(config: Config, task: Task, frozen: keras.Model) -> np.ndarray:
             array[start : start + len(images)] = frozen.predict_on_batch(models.preprocess(config.model, images))
         array.flush()
 
-    return cache.build_once(folder, opened, write)
+    return cache.build_once(folder, opened, fill)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -225,7 +225,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     inputs = None
     if frozen is not None and config.cache_features:
         inputs = features(config, task, frozen)
-    else:
+    elif frozen is not None:
         trained = keras.Model(network.input, network.get_layer("logits").output)
     encoded = time.time()
     train, validation = (

@@ -11,7 +11,7 @@ from lib import config
 from lib.analysis import names, pairs, paper, stats
 from lib.analysis.pairs import collapsed, is_capped, usable
 from lib.analysis.tables import Table
-from lib.config import Cell
+from lib.config import STARTED, Cell
 from lib.outputs import Study
 
 EXAMPLE = Cell("bfcn32s", "lfw", "big", False)  # the setting of the paper's Figures 5 and 6
@@ -103,7 +103,7 @@ def provenance(study: Study) -> str:
     runs = list(study.values())
     found = []
     for name, words in names.SETTINGS.items():
-        every = [{"score_start": "glorot"} | run.record["params"] for run in runs]  # as records without it were
+        every = [STARTED | run.record["params"] for run in runs]  # as records without it were
         values = sorted({str(params[name]) for params in every if name in params})
         if values:
             found.append(f"{words} {' or '.join(values)}")

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from lib import InputError
 from lib.config import NOTEBOOK, Config
-from lib.params import thread_limits
+from lib.provenance import thread_limits
 from lib.record import set_aside
 
 # glibc returns freed memory to the system and every training step allocates it again: the page faults took a fifth of

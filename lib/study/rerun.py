@@ -68,7 +68,7 @@ def differences(run: Run, config: Config) -> list[str]:
 
     Raises InputError if the data are missing.
     """
-    now, old = versions(), run.record["versions"]
+    now, old = versions() | {"threads": str(config.threads)}, run.record["versions"]
     lines = [
         f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"
         for name in sorted({*now, *old})
