@@ -152,7 +152,8 @@ def frame(study: Study, per_image: bool = False) -> "pandas.DataFrame":
         per_image: whether to give the scores of every test image.
     Returns:
         columns `study`, `run`, every parameter (also those that are younger than a record: what its run had), the
-        scores, `epochs_run`, `best_epoch`, `seconds`, `images`, `positive_share` and `source` of the data; or, for each image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
+        scores, `epochs_run`, `best_epoch`, `seconds`, `images`, `positive_share` and `source` of the data; or, for each
+        image, `run`, the parameters that name a run, `seed`, `tag`, `id` and the
         columns of `Run.per_image`. Values that a run does not have are NaN.
     """
     import pandas

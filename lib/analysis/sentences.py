@@ -31,12 +31,32 @@ def direction(values: np.ndarray) -> int | None:
 
 
 def headline(study: Study) -> str:
-    """The result in one line, by thresholded and by un-thresholded IoU."""
+    """The result in one line, by thresholded and by un-thresholded IoU, or why there is none (`unanswered`)."""
+    if why := unanswered(study):
+        return f"**Did IoU loss beat BCE here? Not answered: {why}.**"
     words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better", None: "too few pairs of runs to tell"}
     iou, soft = (
         f"y {names.SCORES[metric]}: {words[direction(usable(study, metric)[1])]}" for metric in ("iou", "iou_soft")
     )
     return f"**Did IoU loss beat BCE here? B{iou}; b{soft}.**"
+
+
+def unanswered(study: Study) -> str:
+    """Why a study does not answer its question, and what to change; "" if it does.
+
+    The rule: no answer if a pair of runs is missing, or if more than a tenth of the runs stopped at the limit of epochs
+    or collapsed to a constant mask.
+    """
+    runs = list(study.values())
+    missing = len(config.CELLS) - len(pairs.pairs(study))
+    capped, constant = [sum(bool(kind(run)) for run in runs) for kind in (is_capped, collapsed)]
+    reasons = [f"{missing} of {len(config.CELLS)} pairs of runs are missing (run the rest)"] if missing else []
+    if sum(bool(is_capped(run) or collapsed(run)) for run in runs) > len(runs) / 10:
+        if capped:
+            reasons.append(f"{capped} of {len(runs)} runs stopped at the limit of epochs (raise `epochs`)")
+        if constant:
+            reasons.append(f"{constant} of {len(runs)} runs collapsed to a constant mask (lower `learning_rate`)")
+    return ", and ".join(reasons)
 
 
 def comparison(study: Study, metric: str) -> str:

@@ -22,12 +22,31 @@ HAIR, SMALL = config.CELLS[:2]
         ([(0.8, 0.9)], "too few pairs of runs to tell", "a single pair, IoU loss minus BCE is -0.100"),
     ],
 )
-def test_words_for_either_sign(tmp_path, pairs, word, words):
+def test_words_for_either_sign(tmp_path, monkeypatch, pairs, word, words):
     study = study_of(tmp_path, *((pair, pair) for pair in pairs))
+    monkeypatch.setattr(config, "CELLS", config.CELLS[: len(pairs)])  # a study of so many cells
     assert sentences.headline(study) == (
         f"**Did IoU loss beat BCE here? By IoU at 0.5: {word}; by IoU′ (no threshold): {word}.**"
     )
     assert words in sentences.comparison(study, "iou")
+
+
+def test_a_study_that_cannot_answer_says_why(tmp_path, monkeypatch):
+    """Pairs are missing; or more than a tenth of the runs are capped or collapsed: 2 of 20 are not more."""
+    study = study_of(tmp_path, *(((0.9, 0.8), (0.9, 0.8)) for _ in range(10)))
+    assert sentences.unanswered(study) == "6 of 16 pairs of runs are missing (run the rest)"
+    monkeypatch.setattr(config, "CELLS", config.CELLS[:10])
+    assert sentences.unanswered(study) == ""
+    runs = list(study.values())
+    for run in runs[:2]:
+        run.record["params"]["epochs"] = run.record["epochs_run"]
+    assert sentences.unanswered(study) == ""
+    for name in ("fn", "tn"):
+        runs[2].per_image[name][:] = 0
+    assert sentences.headline(study) == (
+        "**Did IoU loss beat BCE here? Not answered: 2 of 20 runs stopped at the limit of epochs (raise `epochs`), and "
+        "1 of 20 runs collapsed to a constant mask (lower `learning_rate`).**"
+    )
 
 
 @pytest.mark.parametrize(

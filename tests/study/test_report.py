@@ -144,7 +144,7 @@ def test_page_needs_no_network(whole):
 
 def test_report_of_three_runs_says_what_is_missing(partial):
     text = outputs(partial)
-    assert "too few pairs of runs to tell" in text and sentences.NO_PAIR in text
+    assert "of 16 pairs of runs are missing (run the rest)" in text and sentences.NO_PAIR in text
     assert "3 of 32 runs are finished" in text and "`fcresnet-helen-small-nohair-bce`" in text
     assert "broken: has no record.json" in text
     assert "No finished run on LFW with hair" not in text
