@@ -145,7 +145,7 @@ def resolve(*mappings: dict) -> Config:
     return config
 
 
-STARTED = {"score_start": "glorot"}  # how score layers started before it was a parameter
+STARTED = {"score_start": "glorot", "dropout": 0.0}  # of runs from before these were parameters
 
 
 def recorded(params: dict) -> Config:

@@ -83,7 +83,7 @@ def count_finished(folder: Path) -> int:
     """How many runs of a study have a record, without reading it."""
     if packs.is_packed(folder):
         with open(folder / packs.RECORDS, "rb") as file:
-            return sum(1 for _ in file)
+            return sum(part.count(b"\n") for part in iter(lambda: file.read(1_000_000), b""))
     return len(list(folder.glob("*/record.json")))
 
 

@@ -23,7 +23,7 @@ from lib.record import Run, as_columns, checked, read_arrays, rows_of, text_of
 
 RECORDS, MAPS = "records.jsonl", "probabilities.npz"
 SINGLE = ":float32"  # ends the names of columns of single precision, which take half the digits
-MAX_BYTES = 1_000_000_000  # largest unpacked size of a table
+MAX_BYTES = 200_000_000  # largest unpacked size of a table
 
 
 def is_packed(study: Path) -> bool:
@@ -113,10 +113,12 @@ def read(study: Path) -> tuple[dict[str, Run], list[str]]:
     path, pack = study / RECORDS, Pack(study)
     runs, problems = {}, []
     try:
-        lines = text_of(path, MAX_BYTES).splitlines()
+        lines = text_of(path, MAX_BYTES).split("\n")
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     for number, line in enumerate(lines, start=1):
+        if not line:  # after the last one
+            continue
         place = f"{path}, line {number}"
         try:
             record = checked(json.loads(line), place, "get the study again")
@@ -137,7 +139,7 @@ def write(folder: Path, runs: Iterable[Run], with_maps: Iterable[str] = ()) -> N
         InputError: a file of a run that cannot be read.
     """
     runs = sorted(runs, key=lambda run: run.run_id)
-    lines = [json.dumps(run.record, ensure_ascii=False) + "\n" for run in runs]
+    lines = [json.dumps(run.record) + "\n" for run in runs]
     (folder / RECORDS).write_text("".join(lines), encoding="utf-8")
     left_out = ("accuracy", "iou")
     _write_table(

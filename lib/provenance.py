@@ -34,10 +34,11 @@ DECIDING = (
     "data.datasets",
     "data.layouts",
 )  # modules of lib
-ROOTS = {"training": ("build", "fit", "evaluate", "Task"), "data.datasets": ("Dataset",)}  # entry points
+ROOTS = {"training": ("load_task", "build", "fit", "evaluate"), "data.datasets": ("Dataset",)}  # entry points
 TABLES = ("LOSSES", "SURROGATES", "NETWORKS", "DATASETS")  # by name: only the row of the run counts
 VERSIONED = ("load", "digest")  # they read the data; their version, datasets.FORMAT, is in the digest of the data
-MESSAGES = re.compile(r".*Error|print|warn|check_space")  # functions whose arguments are text for people
+# Functions whose arguments are text for people.
+MESSAGES = re.compile(r"(\w+\.)*((Input|Key|Runtime|Type|Value)Error|check_space|print|warn)")
 HINTS = (
     "annotation",
     "returns",
@@ -46,6 +47,7 @@ HINTS = (
     "kind",
     "ctx",
     "cause",
+    "msg",
 )  # fields of Python's syntax nodes
 
 
@@ -83,7 +85,7 @@ def key_parts(config: Config) -> dict[str, str]:
 def _encoder(model: str) -> str:
     """The encoder of a network, read from the source of the tables, as importing them takes seconds (Keras)."""
     for module in ("models", "beyond.networks"):
-        definitions, _ = _definitions(_source(PROJECT / "lib", module))
+        definitions = _definitions(_source(PROJECT / "lib", module))[0]
         for row in definitions["NETWORKS"]:
             for name, value in zip(row.value.keys, row.value.values):  # "bfcn32s": Network("VGG16", ...)
                 if name.value == model:
@@ -137,12 +139,14 @@ def _code(sources: tuple[str, ...], chosen: frozenset[str]) -> str:
     reached = {}
     while waiting:
         module, name = place = waiting.pop()
-        definitions, imported = modules[module]
+        definitions, imported, foreign = modules[module]
         if place in reached or name not in definitions:
             continue
         statements = [_row(node, chosen) for node in definitions[name]] if name in TABLES else definitions[name]
         reached[place] = "".join(map(_shape, statements))
         for used in (used for node in statements for used in _uses(node)):
+            if used[0] in foreign:
+                reached[module, f"import {used[0]}"] = foreign[used[0]]
             whole = ".".join(used) if used[0] not in imported else ".".join((imported[used[0]], *used[1:]))
             target = (module, used[0]) if used[0] not in imported else whole.rpartition(".")[::2]
             if target[0] in modules and target[1] not in VERSIONED:
@@ -151,48 +155,64 @@ def _code(sources: tuple[str, ...], chosen: frozenset[str]) -> str:
 
 
 @cache
-def _definitions(source: str) -> tuple[dict[str, list[ast.AST]], dict[str, str]]:
-    """A module's statements by the name that they define ("": none), and its imports of lib: name -> "module.name"."""
-    definitions, imported = {"": []}, {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("lib."):
-            for alias in node.names:  # from lib import losses; from lib.losses import rows
-                imported[alias.asname or alias.name] = f"{node.module}.{alias.name}".removeprefix("lib.")
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+def _definitions(source: str) -> tuple[dict[str, list[ast.AST]], dict[str, str], dict[str, str]]:
+    """A module's statements by the name that they define ("": none), its imports of lib, name -> "module.name", and its
+    other imports, name -> path."""
+    tree = ast.parse(source)
+    definitions, imported, foreign = {"": []}, {}, {}
+    for node in ast.walk(tree):  # also those inside functions
+        for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            path = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+            if path.startswith("lib."):  # from lib import losses; from lib.losses import rows
+                imported[alias.asname or alias.name] = path.removeprefix("lib.")
+            else:
+                foreign[alias.asname or alias.name.partition(".")[0]] = path
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             definitions.setdefault(node.name, []).append(node)
-        elif not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_main(node):
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            names = [each.id for target in targets if target for each in ast.walk(target) if isinstance(each, ast.Name)]
-            for name in names or [""]:
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+            only_names = all(isinstance(target, (ast.Name, ast.Tuple)) for target in targets)
+            for name in names if only_names else [""]:  # else a change of something else: LOSSES["iou"] = ...
                 definitions.setdefault(name, []).append(node)
-    return definitions, imported
+        elif not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_main(node):
+            definitions[""].append(node)
+    return definitions, imported, foreign
 
 
 def _is_main(node):
-    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+    return isinstance(node, ast.If) and re.search("__main__|TYPE_CHECKING", ast.unparse(node.test))
 
 
 def _row(table, chosen):
-    """The definition of a table, {name: ...}, with only the rows of these names."""
+    """The definition of a table, NAME = {name: ...}, with only the rows of these names."""
     table = copy.deepcopy(table)
-    for node in ast.walk(table):
-        if isinstance(node, ast.Dict):
-            rows = [
-                (key, value)
-                for key, value in zip(node.keys, node.values)
-                if not isinstance(key, ast.Constant) or key.value in chosen
-            ]
-            node.keys, node.values = [key for key, _ in rows], [value for _, value in rows]
+    node = table.value
+    if isinstance(node, ast.Dict):
+        rows = [
+            (key, value)
+            for key, value in zip(node.keys, node.values)
+            if not isinstance(key, ast.Constant) or key.value in chosen
+        ]
+        node.keys, node.values = [key for key, _ in rows], [value for _, value in rows]
     return table
 
 
 def _counted(node: ast.AST) -> Iterator[tuple[str, Any]]:
     """The fields of a syntax node that can change numbers: no docstrings, type hints or text for people."""
-    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    is_message = isinstance(node, ast.Call) and MESSAGES.fullmatch(ast.unparse(node.func).rpartition(".")[2])
-    for name in () if is_text else ("func",) if is_message else node._fields:
+    is_message = isinstance(node, ast.Call) and MESSAGES.fullmatch(ast.unparse(node.func))
+    for name in () if _is_for_people(node) else ("func",) if is_message else node._fields:
         if name not in HINTS and (value := getattr(node, name, None)) not in (None, []):
             yield name, value
+
+
+def _is_for_people(node):
+    """Whether a statement is a text, prints one, or does nothing."""
+    value = getattr(node, "value", None)
+    is_print = isinstance(value, ast.Call) and ast.unparse(value.func) in ("print", "warnings.warn")
+    is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+    return isinstance(node, ast.Pass) or isinstance(node, ast.Expr) and (is_text or is_print)
 
 
 def _uses(node: ast.AST) -> Iterator[tuple[str, ...]]:
@@ -213,8 +233,11 @@ def _shape(part: Any) -> str:
         return f"[{', '.join(filter(None, map(_shape, part)))}]"
     if not isinstance(part, ast.AST):
         return repr(part)
-    fields = [f"{name}={_shape(value)}" for name, value in _counted(part)]
-    return f"{type(part).__name__}({', '.join(fields)})" if fields or not isinstance(part, ast.Expr) else ""
+    if _is_for_people(part):
+        return ""
+    if isinstance(part, ast.AnnAssign):  # with its hint left out
+        return f"Assign(targets=[{_shape(part.target)}], value={_shape(part.value)})"
+    return f"{type(part).__name__}({', '.join(f'{name}={_shape(value)}' for name, value in _counted(part))})"
 
 
 # ---- the machine -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ A run's folder, named by its run id, has `record.json` (written last: without it
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import time
@@ -44,6 +45,7 @@ COUNTS = ("tp", "fp", "fn", "tn")
 AGAIN = "delete the folder and run it again with `python -m lib.study run`"  # what helps against a damaged run
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
 MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # largest text file and unpacked arrays that are read, in bytes
+MAX_ROWS = 2_000_000  # of a table
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,9 @@ def text_of(path: Path, most: int = MAX_TEXT) -> str:
 
 def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
     """(header, rows) of CSV. Raises ValueError or csv.Error, also for values of more than 300 characters."""
-    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    header, *rows = itertools.islice(csv.reader(io.StringIO(text, newline="")), MAX_ROWS + 1)
+    if len(rows) == MAX_ROWS:
+        raise ValueError(f"it has {MAX_ROWS:,} rows or more")
     if max((len(value) for row in rows for value in row), default=0) > 300:
         raise ValueError("one of its values has more than 300 characters")
     return header, rows

@@ -205,7 +205,8 @@ class DeadUnits(keras.callbacks.Callback):
         """Share of dead units by layer, with the weights as they are now; empty where the head has no such layer."""
         alive = [np.zeros(layer.filters, bool) for layer in self.layers]
         for step in range(len(self.batches)) if self.layers else ():
-            for found, maps in zip(alive, self.maps.predict_on_batch(self.batches[step][0])):  # (B, n, n, units)
+            outputs = self.maps.predict_on_batch(self.batches[step][0])
+            for found, maps in zip(alive, outputs if isinstance(outputs, list) else [outputs]):  # (B, n, n, units)
                 found |= (keras.ops.convert_to_numpy(maps) > 0).any(axis=(0, 1, 2))
         return {layer.name: float(np.mean(~found)) for layer, found in zip(self.layers, alive)}
 

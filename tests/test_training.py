@@ -409,3 +409,18 @@ def test_a_random_split_trains_and_tests_on_images_that_its_seed_draws(tiny, fac
     assert record["data"]["counts"] == {"train": 16, "validation": 2, "test": 2}
     _, masks = predictions.test_pictures(run)
     np.testing.assert_allclose(metrics.confusion(masks, run.probabilities()[0] > 127).iou, run.per_image["iou"])
+
+
+def test_dead_units_by_hand():
+    """fc6 makes ReLU(x), ReLU(-x) and ReLU(x - 100) of an image of ones: two of three units are dead; fc7 none of one."""
+    for layers in (1, 2):
+        images = keras.Input((2, 2, 1))
+        x = keras.layers.Conv2D(3, 1, activation="relu", name="fc6")(images)
+        outputs = (
+            keras.layers.Conv2D(1, 1, activation="relu", name="fc7", kernel_initializer="ones")(x) if layers == 2 else x
+        )
+        network = keras.Model(images, outputs)
+        network.get_layer("fc6").set_weights([np.array([[[[1.0, -1.0, 1.0]]]]), np.array([0.0, 0.0, -100.0])])
+        batches = [(np.ones((3, 2, 2, 1), "float32"), None), (np.zeros((1, 2, 2, 1), "float32"), None)]
+        dead = training.DeadUnits(network, network.input, batches).shares()
+        assert dead == pytest.approx({"fc6": 2 / 3} | ({"fc7": 0.0} if layers == 2 else {}))

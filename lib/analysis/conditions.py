@@ -17,7 +17,7 @@ from lib.analysis import mixed_model as mixed
 from lib.analysis.intervals import Effect
 from lib.analysis.pairs import collapsed, data_note, is_capped
 from lib.analysis.tables import Table
-from lib.config import PAPER
+from lib.config import PAPER, STARTED
 from lib.data import datasets
 from lib.outputs import Study
 from lib.params import configurations
@@ -31,7 +31,7 @@ SCORES = (
     "accuracy",
 )  # scores that are compared, columns of `per_image`
 BUDGET = ("learning_rate", "epochs")
-IGNORED = ("loss", "seed", "tag", "data")  # parameters that do not make a condition
+IGNORED = ("loss", "seed", "tag", "data", "threads")  # parameters that do not make a condition
 STUDIES = (
     "losses",
     "synthetic",
@@ -119,8 +119,9 @@ class Condition:
 
 
 def check_images(one: Run, other: Run) -> None:
-    """Raises InputError unless two runs were tested on the same images in the same order."""
-    if one.per_image["id"].tolist() != other.per_image["id"].tolist():
+    """Raises InputError unless two runs were tested on the same images, by name and content, in the same order."""
+    same_data = one.record["data"].get("digest") == other.record["data"].get("digest")
+    if not same_data or one.per_image["id"].tolist() != other.per_image["id"].tolist():
         raise InputError(
             f"{one.folder}: was tested on other images than {other.run_id}, or in another order, so their scores "
             "cannot be compared image by image; run both again with `python -m lib.study run`"
@@ -197,10 +198,11 @@ def conditions(study: Study) -> list[Condition]:
     Raises:
         InputError: two runs of one condition, loss and seed.
     """
-    every = [
-        {key: value for key, value in run.record["params"].items() if key not in IGNORED} for run in study.values()
-    ]
-    varying = [key for key in every[0] if len({str(params.get(key)) for params in every}) > 1]
+    every = [run.record["params"] for run in study.values()]
+    every = [params | {name: value for name, value in STARTED.items() if name not in params} for params in every]
+    every = [{name: value for name, value in params.items() if name not in IGNORED} for params in every]
+    names_of_all = dict.fromkeys(name for params in every for name in params)
+    varying = [name for name in names_of_all if len({str(params.get(name)) for params in every}) > 1]
     grouped, found = defaultdict(lambda: defaultdict(dict)), {}
     for run, params in zip(study.values(), every):
         name = _name(params, varying)
@@ -235,7 +237,9 @@ def _word(name, value):
     if isinstance(value, str):
         known = names.NETWORKS | names.DATASETS | {f"val_{score}": words for score, words in names.SCORES.items()}
         return names.VALUES.get(name, "{}").format(known.get(value, value.removeprefix("val_")))
-    return f"{words} not recorded" if value is None else f"{words} {value:g}"
+    if value is None:
+        return f"{words} not recorded"
+    return f"{words} {value:g}" if float(f"{value:g}") == value else f"{words} {value!r}"
 
 
 def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None:
@@ -459,7 +463,7 @@ def mixed_model(studies: Iterable[Study]) -> mixed.Mixed:
     """A mixed model of IoU at 0.5, IoU loss against BCE, over all conditions, with effects by network."""
     rows = [
         (
-            float(condition.runs[each][seed].per_image["iou"].mean()),
+            float(condition.scores(each, "iou", [seed]).mean()),
             each == "iou",
             f"{number} {condition.name}",
             seed,

@@ -104,6 +104,7 @@ def comparable(study: Study, run: Run) -> list[Run]:
             about["counts"].get("test"),
             other.record["params"].get("image_size"),
             other.record["params"].get("part", ""),
+            other.record["seed"] if other.record["params"].get("split") == "random" else None,  # images of its own
         )
 
     others = [other for other in study.values() if other is not run and task(other) == task(run)]

@@ -37,7 +37,7 @@ def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[s
     folder, failed = study / config.run_id, study / execute.FAILED / config.run_id
     if os.path.lexists(folder) or config.run_id in (packed or {}):
         try:
-            record = (packed[config.run_id] if packed else read_run(folder)).record
+            record = ((packed or {}).get(config.run_id) or read_run(folder)).record
         except InputError as error:
             return Planned(config, "stale", str(error))
         detail = f"IoU {record['scores']['iou']:.4f}, {record['epochs_run']} epochs"

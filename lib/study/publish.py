@@ -26,6 +26,11 @@ def publish_pictures(run: Run, study: Path) -> Path:
     if config.data != "synthetic":
         raise InputError(f"{run.run_id}: its pictures show real people; only synthetic faces can be published")
     images, labels, ids, digest = read_pictures(config)
+    if digest != run.record["data"].get("digest"):
+        raise InputError(
+            f"{run.run_id}: its data are no longer those that it was tested on, so its images cannot be published; run the "
+            "study again"
+        )
     path = study / PICTURES / f"{config.dataset}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, images=images, labels=labels, ids=np.array(ids), digest=digest)
@@ -77,6 +82,8 @@ def publish(study: Path, target: Path) -> str:
 
 def _write(study: Study, folder: Path):
     drawn = not conditions.is_beyond(study) and any(map(_is_synthetic, study.values()))
+    for file in (packs.RECORDS, "history.csv.gz", "per_image.csv.gz", packs.MAPS):
+        _refuse_link(study.folder / file)
     for run in study.values():
         for file in ("history.csv", "per_image.csv", "probabilities.npz"):
             _refuse_link(run.folder / file)

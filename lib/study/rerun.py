@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib import InputError, packs
 from lib.config import Config, recorded
-from lib.outputs import read_study
+from lib.outputs import count_finished, read_study
 from lib.provenance import key, versions
 from lib.record import METRICS, Run, read_run
 from lib.study import execute
@@ -32,6 +32,8 @@ def rerun(record: Path, study: Path, root: str | None = None, run_id: str = "") 
     config = replace(config, data=root) if root else config
     if (study / config.run_id).exists():
         raise InputError(f"--out: {study / config.run_id} exists and is kept; give another folder with --out")
+    if packs.is_packed(study):
+        raise InputError(f"--out: {study} is a packed study, which is read-only; choose another folder")
     changed = differences(first, config)
     print(
         "\n".join(["Not as in the record:", *changed])
@@ -56,7 +58,7 @@ def _find(record, run_id):
                 f"{record}: has no finished run {run_id!r}; `python -m lib.study status` lists those of a study"
             )
         return study[run_id]
-    if packs.is_packed(record):
+    if record.is_dir() and not (record / "record.json").exists() and count_finished(record):
         raise InputError(f"{record}: is a study; name one of its runs too: `python -m lib.study rerun {record} RUN_ID`")
     if not record.is_dir() and record.name != "record.json":
         raise InputError(f"{record}: is not a record; give a record.json, the folder of a run, or a study and a run id")
