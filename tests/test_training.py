@@ -412,7 +412,7 @@ def test_a_random_split_trains_and_tests_on_images_that_its_seed_draws(tiny, fac
 
 
 def test_dead_units_by_hand():
-    """fc6 makes ReLU(x), ReLU(-x) and ReLU(x - 100) of an image of ones: two of three units are dead; fc7 none of one."""
+    """fc6 makes ReLU(x), ReLU(-x) and ReLU(x - 100) of an image of ones: two of three are dead; fc7 has one, alive."""
     for layers in (1, 2):
         images = keras.Input((2, 2, 1))
         x = keras.layers.Conv2D(3, 1, activation="relu", name="fc6")(images)

@@ -4,7 +4,7 @@ import numpy as np
 
 from lib import InputError, config
 from lib.analysis import paper
-from lib.config import Cell
+from lib.config import STARTED, Cell
 from lib.outputs import Study
 from lib.record import METRICS, Run
 
@@ -50,6 +50,14 @@ def pairs(study: Study) -> list[tuple[Cell, Run, Run]]:
         for cell in config.CELLS
         if cell.run_id("iou") in study and cell.run_id("bce") in study
     ]
+
+
+def unlike(one: Run, other: Run) -> list[str]:
+    """The parameters besides the loss in which two runs of a pair differ; "data" if they saw other data."""
+    params = [STARTED | run.record["params"] for run in (one, other)]
+    names = [name for name in params[0] | params[1] if name not in ("loss", "tag", "data")]
+    digests = {run.record["data"].get("digest") for run in (one, other)}
+    return [name for name in names if params[0].get(name) != params[1].get(name)] + ["data"] * (len(digests) > 1)
 
 
 def replicates(study: Study, run: Run) -> list[Run]:

@@ -44,13 +44,17 @@ def headline(study: Study) -> str:
 def unanswered(study: Study) -> str:
     """Why a study does not answer its question, and what to change; "" if it does.
 
-    The rule: no answer if a pair of runs is missing, or if more than a tenth of the runs stopped at the limit of epochs
-    or collapsed to a constant mask.
+    The rule: no answer if a pair of runs is missing or differs in more than the loss, or if more than a tenth of the
+    runs stopped at the limit of epochs or collapsed to a constant mask.
     """
     runs = list(study.values())
     missing = len(config.CELLS) - len(pairs.pairs(study))
     capped, constant = [sum(bool(kind(run)) for run in runs) for kind in (is_capped, collapsed)]
     reasons = [f"{missing} of {len(config.CELLS)} pairs of runs are missing (run the rest)"] if missing else []
+    found = [differing for _, *pair in pairs.pairs(study) if (differing := pairs.unlike(*pair))]
+    if found:
+        words = ", ".join(sorted({name for differing in found for name in differing}))
+        reasons.append(f"{len(found)} pairs differ in more than the loss ({words}; run them again alike)")
     if sum(bool(is_capped(run) or collapsed(run)) for run in runs) > len(runs) / 10:
         if capped:
             reasons.append(f"{capped} of {len(runs)} runs stopped at the limit of epochs (raise `epochs`)")

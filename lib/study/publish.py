@@ -28,8 +28,8 @@ def publish_pictures(run: Run, study: Path) -> Path:
     images, labels, ids, digest = read_pictures(config)
     if digest != run.record["data"].get("digest"):
         raise InputError(
-            f"{run.run_id}: its data are no longer those that it was tested on, so its images cannot be published; run the "
-            "study again"
+            f"{run.run_id}: its data are no longer those that it was tested on, so its images cannot be published; run "
+            "the study again"
         )
     path = study / PICTURES / f"{config.dataset}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,11 @@ def test_a_study_that_cannot_answer_says_why(tmp_path, monkeypatch):
     for run in runs[:2]:
         run.record["params"]["epochs"] = run.record["epochs_run"]
     assert sentences.unanswered(study) == ""
+    runs[4].record["params"]["image_size"] = 64
+    runs[6].record["data"]["digest"] = "other"
+    words = "2 pairs differ in more than the loss (data, image_size; run them again alike)"
+    assert sentences.unanswered(study) == words
+    runs[4].record["params"]["image_size"], runs[6].record["data"]["digest"] = 2, "ff"
     for name in ("fn", "tn"):
         runs[2].per_image[name][:] = 0
     assert sentences.headline(study) == (
