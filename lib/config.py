@@ -145,7 +145,11 @@ def resolve(*mappings: dict) -> Config:
     return config
 
 
-STARTED = {"score_start": "glorot", "dropout": 0.0}  # of runs from before these were parameters
+# What runs had before these were parameters.
+STARTED = {
+    "part": "", "split": "fixed", "synthetic_share": 0.0, "batch_norm": "trained", "loss_reduction": "own",
+    "score_start": "glorot", "dropout": 0.0,
+}  # fmt: skip
 
 
 def recorded(params: dict) -> Config:
