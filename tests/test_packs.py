@@ -70,8 +70,8 @@ def test_a_record_that_cannot_be_used_is_a_problem_with_its_line(packed):
     [
         ("history.csv.gz", b""),
         ("history.csv.gz", b"no gzip"),
-        ("per_image.csv.gz", gzip.compress(b"id,tp\nAnn_0001,1\n")),
-        ("per_image.csv.gz", gzip.compress(b"run,id,tp,fp,fn,tn\nanother,Ann_0001,1,1,1,1\n")),
+        ("per_image.csv.gz", gzip.compress(b"id,tp\nAnn_0001,1\n", mtime=0)),
+        ("per_image.csv.gz", gzip.compress(b"run,id,tp,fp,fn,tn\nanother,Ann_0001,1,1,1,1\n", mtime=0)),
         ("per_image.csv.gz", None),
     ],
 )
