@@ -89,7 +89,7 @@ def count_finished(folder: Path) -> int:
 
 # ---- one study ---------------------------------------------------------------------------------------------
 
-NOT_RUNS = ("tables", PICTURES)
+NOT_RUNS = ("tables", "logs", PICTURES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,10 +70,10 @@ def differences(run: Run, config: Config) -> list[str]:
 
     Raises InputError if the data are missing.
     """
-    now, old = versions() | {"threads": str(config.threads)}, run.record["versions"]
+    now, old = versions(), run.record["versions"]
     lines = [
         f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"
-        for name in sorted({*now, *old})
+        for name in sorted({*now, *old} - {"threads"})  # which are a parameter
         if now.get(name) != old.get(name)
     ]
     newer = [
