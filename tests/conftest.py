@@ -11,6 +11,25 @@ from lib import config, data
 from lib.config import Config, resolve
 
 
+# Files that take longest, which begin first: a long one that begins last would leave the other cores idle.
+SLOW = (
+    "test_browser.py",
+    "test_published.py",
+    "test_lessons.py",
+    "test_pulled_plugs.py",
+    "test_training.py",
+    "test_backends.py",
+    "test_cluster.py",
+    "test_run.py",
+    "test_report.py",
+    "test_contributing.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """The cache folder of this session, so that tests never write into outputs/."""
