@@ -10,7 +10,6 @@ from made_up_study import SCORES, write_run
 from lib import config, data
 from lib.config import Config, resolve
 
-
 # Files that take longest, which begin first: a long one that begins last would leave the other cores idle.
 SLOW = (
     "test_browser.py",
