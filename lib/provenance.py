@@ -23,6 +23,7 @@ from lib import PROJECT
 from lib.config import BEYOND, NOTEBOOK, PAPER, Config
 from lib.data import datasets
 
+# Modules of lib.
 DECIDING = (
     "training",
     "losses",
@@ -33,22 +34,14 @@ DECIDING = (
     "beyond.scores",
     "data.datasets",
     "data.layouts",
-)  # modules of lib
+)
 ROOTS = {"training": ("load_task", "build", "fit", "evaluate"), "data.datasets": ("Dataset",)}  # entry points
 TABLES = ("LOSSES", "SURROGATES", "NETWORKS", "DATASETS")  # by name: only the row of the run counts
 VERSIONED = ("load", "digest")  # they read the data; their version, datasets.FORMAT, is in the digest of the data
 # Functions whose arguments are text for people.
 MESSAGES = re.compile(r"(\w+\.)*((Input|Key|Runtime|Type|Value)Error|check_space|print|warn)")
-HINTS = (
-    "annotation",
-    "returns",
-    "type_params",
-    "type_comment",
-    "kind",
-    "ctx",
-    "cause",
-    "msg",
-)  # fields of Python's syntax nodes
+# Fields of Python's syntax nodes.
+HINTS = ("annotation", "returns", "type_params", "type_comment", "kind", "ctx", "cause", "msg")
 
 
 def key(config: Config) -> tuple[str, dict[str, str]]:

@@ -23,25 +23,12 @@ from lib.outputs import Study
 from lib.params import configurations
 from lib.record import Run
 
-SCORES = (
-    "iou",
-    "iou_tuned",
-    "iou_soft",
-    "boundary_iou",
-    "accuracy",
-)  # scores that are compared, columns of `per_image`
+# Scores that are compared, columns of `per_image`.
+SCORES = ("iou", "iou_tuned", "iou_soft", "boundary_iou", "accuracy")
 BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data", "threads")  # parameters that do not make a condition
-STUDIES = (
-    "losses",
-    "synthetic",
-    "resampled",
-    "networks",
-    "sparsity",
-    "parts",
-    "rates",
-    "ablation",
-)  # profiles with a grid
+# Profiles with a grid.
+STUDIES = ("losses", "synthetic", "resampled", "networks", "sparsity", "parts", "rates", "ablation")
 MARGIN = 0.005  # half an IoU point
 PAIR = PAPER["loss"]  # IoU loss and BCE
 NOTE = (
@@ -88,9 +75,8 @@ class Condition:
                     f"{run.folder / 'per_image.csv'}: has no column {column}, an older version wrote it; "
                     "run it again with `python -m lib.study run`"
                 )
-            check_images(run, next(runs[seed] for runs in self.runs.values() if seed in runs))
-            if not self.is_resampled:
-                check_images(run, self.first)
+            of_seed = next(runs[seed] for runs in self.runs.values() if seed in runs)
+            check_images(run, of_seed if self.is_resampled else self.first)
         return np.stack([self.runs[loss][seed].per_image[column] for seed in seeds])
 
     @property

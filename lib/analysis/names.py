@@ -42,6 +42,7 @@ SETTINGS = {
     "batch_size": "batch",
     "seed": "seed",
 }
+# Of parameters whose values are words.
 VALUES = {
     "monitor": "stopping on validation {}",
     "loss_reduction": "{} reduction",
@@ -49,4 +50,4 @@ VALUES = {
     "score_start": "{} start",
     "split": "{} split",
     "encoder_weights": "{} weights",
-}  # of parameters whose values are words
+}

@@ -183,6 +183,7 @@ def _check_weights(alpha, beta):
         )
 
 
+# The last is IoU loss if `loss_reduction` is pooled.
 SURROGATES: dict[str, Callable[..., Tensor]] = {
     "dice": dice_loss,
     "tversky": tversky_loss,
@@ -193,7 +194,7 @@ SURROGATES: dict[str, Callable[..., Tensor]] = {
     "lovasz_sigmoid": lovasz_sigmoid,
     "bce_iou": bce_iou,
     "jaccard": jaccard_loss,
-}  # the last is IoU loss if `loss_reduction` is pooled
+}
 
 
 @keras.saving.register_keras_serializable("iou_loss_study")

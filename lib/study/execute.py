@@ -119,9 +119,8 @@ def execute_notebook(
     with tempfile.TemporaryDirectory(prefix="iou-") as sockets:
         check_socket(sockets)
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
-        paths = (
-            str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)
-        )  # papermill formats them
+        # Papermill formats them.
+        paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
         papermill.execute_notebook(
             *paths,
             parameters,

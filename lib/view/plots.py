@@ -81,6 +81,7 @@ def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figu
     check_together(runs=runs)
     fig = Figure(figsize=(5.2, 3), layout="constrained")
     ax = fig.subplots()
+    # So that one ring is visible around the other.
     for number, (loss, (history, best_epoch)) in enumerate(runs.items()):
         if "val_iou" not in history:
             raise InputError(f"history has no column 'val_iou': it has {', '.join(history)}")
@@ -93,7 +94,7 @@ def convergence(runs: Mapping[str, tuple[Mapping[str, ArrayLike], int]]) -> Figu
             facecolor="none",
             edgecolor=colour,
             zorder=3,
-        )  # so that one ring is visible around the other
+        )
     ax.set(xlabel="epoch", ylabel=f"validation: {names.SCORES['iou']}", xlim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(axis="y")

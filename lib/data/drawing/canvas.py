@@ -5,10 +5,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+# RGB.
 SKIN_TONES = np.array(
     [(250, 218, 198), (238, 195, 168), (226, 175, 142), (205, 148, 112), (172, 115, 80), (132, 88, 62), (96, 64, 48)],
     np.float32,
-)  # RGB
+)
 
 
 @lru_cache

@@ -11,6 +11,7 @@ import numpy as np
 from lib.data.drawing.canvas import SKIN_TONES, Canvas, ellipse, mirror, noise, random_colour, rotation, smooth
 from lib.data.drawing.surroundings import paint_clothes
 
+# The numbering of HELEN's label maps.
 PARTS = (
     "background",
     "skin",
@@ -23,8 +24,9 @@ PARTS = (
     "inner_mouth",
     "lower_lip",
     "hair",
-)  # the numbering of HELEN's label maps
+)
 SKIN, NOSE, UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR = 1, 6, 7, 8, 9, 10
+# RGB.
 HAIR_COLOURS = np.array(
     [
         (24, 20, 20),
@@ -39,7 +41,7 @@ HAIR_COLOURS = np.array(
         (214, 212, 208),
     ],
     np.float32,
-)  # RGB
+)
 
 
 def random_look(rng: np.random.Generator) -> dict:
