@@ -12,15 +12,16 @@ from lib.config import Config, resolve
 
 # Files that take longest, which begin first: a long one that begins last would leave the other cores idle.
 SLOW = (
+    "test_backends.py",
     "test_browser.py",
     "test_published.py",
     "test_lessons.py",
     "test_pulled_plugs.py",
-    "test_training.py",
-    "test_backends.py",
+    "test_soak.py",
     "test_cluster.py",
     "test_run.py",
-    "test_report.py",
+    "test_train.py",
+    "test_training.py",
     "test_contributing.py",
 )
 
