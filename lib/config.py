@@ -99,6 +99,7 @@ class Config:
     rmsprop_epsilon: float = 1.0e-14
     loss_reduction: str = "own"
     monitor: str = "val_iou"
+    restore_best: bool = True
     cache_features: bool = True
     threads: int = 1
     seed: int = 0
@@ -145,10 +146,10 @@ def resolve(*mappings: dict) -> Config:
     return config
 
 
-# What runs had before these were parameters.
+# What runs had before these were parameters. With these values they do not count in a run's key.
 STARTED = {
     "part": "", "split": "fixed", "synthetic_share": 0.0, "batch_norm": "trained", "loss_reduction": "own",
-    "score_start": "glorot", "dropout": 0.0,
+    "score_start": "glorot", "dropout": 0.0, "restore_best": True,
 }  # fmt: skip
 
 
@@ -243,9 +244,12 @@ def _check(config):
         if not _is_path(getattr(config, name)):
             refuse(name, "a word or path of at most 1000 characters, without control characters")
     if not config.encoder_weights:
-        refuse("encoder_weights", "imagenet, demo, none or the path of a weights file")
-    if config.encoder_weights == "imagenet" and config.encoder_width != 1:
-        refuse("encoder_width", "1.0 with imagenet weights; else set encoder_weights to demo, none or a path")
+        refuse("encoder_weights", "imagenet, photographs, demo, none or the path of a weights file")
+    if config.encoder_weights in ("imagenet", "photographs") and config.encoder_width != 1:
+        refuse(
+            "encoder_width",
+            f"1.0 with {config.encoder_weights} weights; else set encoder_weights to demo, none or a path",
+        )
     if config.encoder_weights == "demo" and config.model not in PAPER["model"] + BEYOND["model"]:
         refuse("encoder_weights", f"imagenet, none or a path: {config.model} has no demo weights")
     if config.encoder_weights == "demo" and config.encoder_width != 0.25:

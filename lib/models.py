@@ -18,7 +18,9 @@ import numpy as np
 from keras import ops
 
 from lib import PROJECT, InputError
+from lib.data.cache import cache_root
 
+PHOTOGRAPHS = "VGG-16 (ImageNet, then BSDS500 edges)"  # the encoder of "photographs", as tables call it
 WEIGHTS = Path(__file__).parent / "weights"
 STRIDE = 32  # the side of an image over that of the encoder's output
 
@@ -172,8 +174,9 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
         image_size: side of the square input in pixels, a multiple of 32.
         width: every layer has this share of the published filters; 1.0 is the published network. Some encoders, such
             as EfficientNet and ConvNeXt, exist only at 1.0.
-        weights: "imagenet" (width 1.0 only), "demo" (small encoders of this project, width 0.25, trained
-            on synthetic faces by `python -m lib.weights.pretrain`), "none" (random), or the path of a `.h5` or
+        weights: "imagenet" (width 1.0 only), "photographs" (VGG-16 at width 1.0, trained on ImageNet and then on the
+            edges of BSDS500, see `python -m lib.weights fetch`), "demo" (small encoders of this project, width 0.25,
+            trained on synthetic faces by `python -m lib.weights.pretrain`), "none" (random), or the path of a `.h5` or
             `.weights.h5` file with the weights of this encoder at this width.
     Returns:
         `keras.Model`, (batch, image_size, image_size, 3) preprocessed float32 -> (batch, image_size / 32,
@@ -185,9 +188,9 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
     name = find(model).encoder
     check_size(image_size)
     path = None if weights in ("imagenet", "none") else weights_path(model, weights)
-    if weights == "imagenet" and width != 1:
+    if weights in ("imagenet", "photographs") and width != 1:
         raise InputError(
-            f"encoder_weights: imagenet weights exist for encoder_width 1.0, not {width}; "
+            f"encoder_weights: {weights} weights exist for encoder_width 1.0, not {width}; "
             "use demo, none or a path, or set encoder_width to 1.0"
         )
     try:
@@ -232,12 +235,28 @@ def weights_path(model, weights):
                 f"encoder_weights: {find(model).encoder} has no demo weights; use imagenet, none or a path"
             )
         return path
+    if weights == "photographs":
+        path = photographs_path()
+        if find(model).encoder != "VGG16":
+            raise InputError(
+                f"encoder_weights: photographs are weights of VGG16, {model} has {find(model).encoder}; use imagenet"
+            )
+        if not path.is_file():
+            raise InputError(f"encoder_weights: {path} is missing; `python -m lib.weights fetch` gets it (55 MB)")
+        return path
     path = PROJECT / Path(weights).expanduser()  # a relative path starts at the project's folder
     if not path.is_file():
-        raise InputError(f"encoder_weights: no file {path}; use imagenet, demo, none or the path of a weights file")
+        raise InputError(
+            f"encoder_weights: no file {path}; use imagenet, photographs, demo, none or the path of a weights file"
+        )
     if path.suffix not in (".h5", ".hdf5"):
         raise InputError(f"encoder_weights: {path} is not a .h5 or .weights.h5 file; save it with model.save_weights")
     return path
+
+
+def photographs_path():
+    """Where the weights "photographs" are after `python -m lib.weights fetch`: in the cache."""
+    return cache_root() / "weights" / "vgg16-photographs.weights.h5"
 
 
 def _scaled(base, width):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import PROJECT
-from lib.config import BEYOND, NOTEBOOK, PAPER, Config
+from lib.config import BEYOND, NOTEBOOK, PAPER, STARTED, Config
 from lib.data import datasets
 
 # Modules of lib.
@@ -59,10 +59,11 @@ def key(config: Config) -> tuple[str, dict[str, str]]:
 def key_parts(config: Config) -> dict[str, str]:
     """Digests of the parameters, the notebook and the code, which need no data.
 
-    The content of data and of weights files counts, not their paths. The notebook's parameters cell does not count.
+    The content of data and of weights files counts, not their paths. The notebook's parameters cell does not count, nor
+    do parameters with the value that runs had before they existed, so that a new parameter leaves all keys.
     """
-    params = {name: value for name, value in asdict(config).items() if name != "data"}
-    if config.encoder_weights not in ("imagenet", "none"):
+    params = {name: value for name, value in asdict(config).items() if name != "data" and STARTED.get(name) != value}
+    if config.encoder_weights not in ("imagenet", "photographs", "none"):
         weights = PROJECT / Path(config.encoder_weights).expanduser()
         if config.encoder_weights == "demo":
             weights = PROJECT / "lib" / "weights" / f"{_encoder(config.model).lower()}-quarter.weights.h5"

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +25,9 @@ ENCODE_BATCH = 32  # images per step when the frozen layers encode the data
 LOSSES = losses.LOSSES | {name: partial(surrogates.Surrogate, name) for name in BEYOND["loss"]}
 # Over the batch. "own" is the default of the loss's class; "pooled" here is for cross-entropy, see `loss`.
 REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_batch_size"}
+# Weights that other stopping rules keep of the same training: of the epoch with the lowest validation loss, the loss
+# being the run's own, and those of the last epoch (what Keras keeps if nothing is restored).
+RULES = ("best_loss", "last")
 
 
 @dataclass(frozen=True)
@@ -211,15 +213,23 @@ class DeadUnits(keras.callbacks.Callback):
         return {layer.name: float(np.mean(~found)) for layer, found in zip(self.layers, alive)}
 
 
-def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple[dict, dict]:
-    """Trains `network` in place as in Table 2 and restores the weights of its best epoch.
+class LastWeights(keras.callbacks.Callback):
+    """Keeps the weights at the end of the training, in `weights`. It comes before callbacks that restore others."""
 
-    RMSprop with early stopping after `patience` epochs without a better `monitor`.
+    def on_train_end(self, logs=None):
+        self.weights = self.model.get_weights()
+
+
+def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple[dict, dict]:
+    """Trains `network` in place as in Table 2: RMSprop until `monitor` has not improved for `patience` epochs.
+
+    The network gets the weights of the best epoch, or with `restore_best` false keeps those of the last.
 
     Returns:
         (history, info): `history` has columns with a value for each epoch, `epoch` from 1; `info` has `best_epoch`,
         `epochs_run`, `seconds` for `features` and `training`, `dead_units` of the first and the best epoch (see
-        `DeadUnits`), and `predict`: a function from a slice of the data set to P, (images, size, size, 1) float32.
+        `DeadUnits`), `epochs_kept`: the epoch of each of `RULES`, and `predict`: a function from a slice of the data
+        set, and one of `RULES` if it is not to be the network's own weights, to P, (images, size, size, 1) float32.
     """
     start = time.time()
     frozen, trained = models.halves(network, config.trainable_blocks)
@@ -241,9 +251,11 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     stopping = keras.callbacks.EarlyStopping(
         config.monitor,
         patience=config.patience,
-        restore_best_weights=True,
+        restore_best_weights=config.restore_best,
         mode="min" if config.monitor.endswith("loss") else "max",
     )
+    lowest = keras.callbacks.EarlyStopping("val_loss", patience=config.epochs, restore_best_weights=True, mode="min")
+    last = LastWeights()
     dead = DeadUnits(network, network.input if inputs is None else frozen.output, validation)
     if keras.backend.backend() == "tensorflow":
         # TensorFlow traces a function twice if it makes variables. So those of optimizer and metrics are made first.
@@ -256,17 +268,23 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
         epochs=config.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[StopOnNonFinite(config), stopping, dead, *callbacks],
+        callbacks=[StopOnNonFinite(config), last, lowest, stopping, dead, *callbacks],
     )
     history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}
+    own = stopping.best_weights if config.restore_best else last.weights
+    rules = dict(zip(RULES, (lowest.best_weights, last.weights)))
+    trained.set_weights(own)
 
-    def predict(part):
+    def predict(part, rule=None):
+        trained.set_weights(rules.get(rule, own))
         logits = trained.predict(Batches(task, part, config.model, inputs, config.batch_size), verbose=0)
+        trained.set_weights(own)
         return keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
 
     return history, {
         "best_epoch": stopping.best_epoch + 1,
         "epochs_run": len(fitted.epoch),
+        "epochs_kept": dict(zip(RULES, (lowest.best_epoch + 1, len(fitted.epoch)))),
         "dead_units": {"first_epoch": dead.first_epoch, "best_epoch": dead.shares()},
         "predict": predict,
         "seconds": {"features": encoded - start, "training": time.time() - encoded},
@@ -274,13 +292,14 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
 
 
 def evaluate(
-    task: Task, predict: Callable[[Any], np.ndarray]
+    task: Task, predict: Callable[..., np.ndarray]
 ) -> tuple[dict[str, float], dict[str, np.ndarray], np.ndarray]:
     """Scores of a trained network on the test part, with `predict` of `fit`.
 
     Returns:
         (scores, per_image, P): those of `metrics.score` and of `beyond.scores.score`, which chooses a threshold on
-        the validation part; P is (images, size, size, 1) float32.
+        the validation part, and those of `metrics.score` with the weights of each of `RULES`, as "iou_best_loss";
+        P is (images, size, size, 1) float32.
     """
     parts = {
         part: (task.masks(rows), predict(rows))
@@ -289,6 +308,10 @@ def evaluate(
     masks, probabilities = parts["test"]
     scores, per_image = metrics.score(masks, probabilities)
     more, more_per_image = score(*((t, metrics.quantise(p)) for t, p in parts.values()))
+    for rule in RULES:
+        found, each = metrics.score(masks, predict(task.split.test, rule))
+        more |= {f"{name}_{rule}": value for name, value in found.items()}
+        more_per_image |= {f"{name}_{rule}": each[name] for name in ("iou", "iou_soft")}
     return scores | more, per_image | more_per_image, probabilities
 
 
@@ -323,6 +346,7 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
         "scores": scores,
         "epochs_run": outcome["epochs_run"],
         "best_epoch": outcome["best_epoch"],
+        "epochs_kept": outcome["epochs_kept"],
         "dead_units": outcome["dead_units"],
         "seed": config.seed,
         "seconds": {

@@ -59,7 +59,7 @@ from lib.config import NOTEBOOK, Config, resolve
         ({"trainable_blocks": -1}, "parameter trainable_blocks: -1"),
         ({"seed": -1}, "parameter seed: -1"),
         ({"seed": 2**32}, "parameter seed: 4294967296"),
-        ({"encoder_weights": ""}, "parameter encoder_weights: '' is not valid, it must be imagenet, demo"),
+        ({"encoder_weights": ""}, "parameter encoder_weights: '' is not valid, it must be imagenet, photographs"),
         ({"encoder_weights": "imagenet"}, "parameter encoder_width: 0.25 is not valid, it must be 1.0 with"),
         ({"encoder_width": 0.5}, "parameter encoder_width: 0.5 is not valid, it must be 0.25 with the"),
     ],

@@ -236,7 +236,7 @@ def test_encoder_weights_that_do_not_fit(saved, tmp_path):
 
 
 def test_encoder_weights_that_are_no_weights_file(tmp_path):
-    with pytest.raises(InputError, match="encoder_weights: no file .*missing.weights.h5; use imagenet, demo"):
+    with pytest.raises(InputError, match="encoder_weights: no file .*missing.weights.h5; use imagenet, photographs"):
         models.encoder("bfcn32s", 32, 0.125, str(tmp_path / "missing.weights.h5"))
     (tmp_path / "weights.txt").write_text("1 2 3")
     with pytest.raises(InputError, match="weights.txt is not a .h5"):

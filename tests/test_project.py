@@ -46,7 +46,8 @@ def test_source_notebooks_are_clean_and_their_cells_short(path):
         if cell["cell_type"] == "code":
             if path.parent.name != "lessons":  # the lessons carry the outputs of a clean run
                 assert not cell["outputs"] and cell["execution_count"] is None
-            assert len("".join(cell["source"]).splitlines()) <= 30
+            if "parameters" not in cell["metadata"].get("tags", ()):  # that one is a list, a line for each
+                assert len("".join(cell["source"]).splitlines()) <= 30
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT / "lib")))
@@ -64,13 +65,13 @@ ROOMS = {
     "lib": "",
     "config": "lib",
     "losses": "lib",
-    "models": "lib",
+    "data": "lib",
+    "models": "lib data",
     "metrics": "lib losses",
     "params": "lib config",
     "record": "lib config",
     "packs": "lib record",
     "outputs": "lib config record packs",
-    "data": "lib",
     "beyond": "lib losses models",
     "provenance": "lib config models data beyond",
     "training": "lib config losses models metrics record data beyond provenance",
