@@ -187,12 +187,12 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
     """
     name = find(model).encoder
     check_size(image_size)
-    path = None if weights in ("imagenet", "none") else weights_path(model, weights)
     if weights in ("imagenet", "photographs") and width != 1:
         raise InputError(
             f"encoder_weights: {weights} weights exist for encoder_width 1.0, not {width}; "
             "use demo, none or a path, or set encoder_width to 1.0"
         )
+    path = None if weights in ("imagenet", "none") else weights_path(model, weights)
     try:
         base = getattr(keras.applications, name)(
             include_top=False,

@@ -23,7 +23,7 @@ WORDS = (
     "recomputed",
     "oracle",
     "unpooling",
-    "other_networks",
+    "other_networks_train_as_the_papers_do[segnet",
     "same_seed",
 )
 CHOSEN = " or ".join(WORDS)

@@ -123,8 +123,12 @@ def test_the_scores_can_be_recomputed_from_the_predictions(task, trained):
 
 def test_the_scores_can_be_recomputed_from_the_values_per_image(trained):
     run = read_run(trained[0])
-    for name in ("accuracy", "iou", "iou_soft"):
+    kept = [f"{name}_{rule}" for rule in training.RULES for name in ("iou", "iou_soft")]
+    for name in ("accuracy", "iou", "iou_soft", *kept):
         assert run.record["scores"][name] == run.per_image[name].mean(), name
+    for rule, epoch in run.record["epochs_kept"].items():  # the same epoch, the same scores
+        if epoch == run.record["best_epoch"]:
+            assert run.record["scores"][f"iou_{rule}"] == run.record["scores"]["iou"]
 
 
 def test_the_network_that_is_left_is_the_one_that_was_scored(tiny, task, trained):
@@ -260,18 +264,39 @@ def test_training_stops_after_patience_with_the_best_weights(tiny, task):
     np.testing.assert_allclose(best, probabilities, atol=1e-6)
 
 
-def test_the_best_weights_are_restored_when_the_epochs_run_out(tiny, task):
-    config, network = replace(tiny, epochs=2, patience=5), training.build(tiny)
-    history, outcome = training.fit(config, network, task, [Ruin()])
-    assert outcome["epochs_run"] == 2 and outcome["best_epoch"] == 1 and history["val_iou"][1] == 0
-    score, _ = metrics.score(task.masks(task.split.validation), outcome["predict"](task.split.validation))
+class Biases(keras.callbacks.Callback):
+    """Sets the score layer's bias before each epoch."""
+
+    def __init__(self, *biases):
+        super().__init__()
+        self.biases = biases
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.get_layer("score").bias.assign([self.biases[epoch]])
+
+
+def test_three_stopping_rules_keep_three_epochs_of_one_training(tiny, task):
+    """Face everywhere, then nowhere but hardly sure, then nowhere and sure: the best IoU, the lowest BCE, the last."""
+    config, network = replace(tiny, loss="bce", epochs=3, patience=5), training.build(tiny)
+    history, outcome = training.fit(config, network, task, [Biases(60.0, -2.0, -60.0)])
+    assert history["val_iou"][0] > 0 == history["val_iou"][2] and np.argmin(history["val_loss"]) == 1
+    assert outcome["best_epoch"] == 1 and outcome["epochs_run"] == 3
+    assert outcome["epochs_kept"] == {"best_loss": 2, "last": 3}
+    own, lowest, last = (outcome["predict"](task.split.validation, rule) for rule in (None, "best_loss", "last"))
+    assert own.min() > 0.99 and 0.01 < lowest.mean() < 0.5 and last.max() < 1e-5
+    score, _ = metrics.score(task.masks(task.split.validation), own)
     assert score["iou"] == pytest.approx(history["val_iou"][0], rel=1e-6)
+    images = models.preprocess(config.model, task.dataset.images[task.split.validation])
+    np.testing.assert_allclose(network.predict(images, verbose=0), own, atol=1e-6)  # the network has its own again
 
 
-def test_a_monitored_loss_is_to_fall(tiny, task):
-    history, outcome = training.fit(replace(tiny, monitor="val_loss", loss="bce"), training.build(tiny), task)
-    assert history["val_loss"].index(min(history["val_loss"])) + 1 == outcome["best_epoch"]
-    assert history["val_loss"][0] != history["val_loss"][1]
+def test_a_monitored_loss_is_to_fall_and_nothing_is_restored_if_that_is_asked(tiny, task):
+    chosen = replace(tiny, monitor="val_loss", loss="bce", restore_best=False)
+    history, outcome = training.fit(chosen, training.build(tiny), task, [Biases(-2.0, -60.0)])
+    assert history["val_loss"].index(min(history["val_loss"])) + 1 == outcome["best_epoch"] == 1
+    own, lowest, last = (outcome["predict"](task.split.test, rule) for rule in (None, "best_loss", "last"))
+    np.testing.assert_array_equal(own, last)
+    assert own.max() < 1e-5 < 0.01 < lowest.max()
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch):

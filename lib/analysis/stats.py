@@ -6,6 +6,7 @@ point). Every function raises `InputError` for arrays that are empty, differ in 
 finite. scipy.stats takes a second to import, so functions import it when they need it.
 """
 
+import gc
 from typing import NamedTuple
 
 import numpy as np
@@ -246,5 +247,9 @@ def holm(p: ArrayLike) -> np.ndarray:
     if (p < 0).any() or (p > 1).any():
         raise InputError("p: a p-value is outside [0, 1]; give probabilities")
     if (tested := ~np.isnan(p)).any():
-        p[tested] = multipletests(p[tested], method="holm")[1]
+        gc.freeze()  # statsmodels collects garbage in each call, which takes 0.1 s or more where Keras is loaded
+        try:
+            p[tested] = multipletests(p[tested], method="holm")[1]
+        finally:
+            gc.unfreeze()
     return p

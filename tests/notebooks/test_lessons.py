@@ -7,11 +7,9 @@ import sys
 
 import nbformat
 import pytest
+from lab import CHROMIUM
+from lessons import FOLDER, LESSONS, read, solution_code, tags, with_solutions
 
-from lib import PROJECT
-
-FOLDER = PROJECT / "notebooks" / "lessons"
-LESSONS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 PARTS = ("exercise", "check", "solution")
 LEVELS = ("easy", "medium", "hard")
 MACHINE_PATH = re.compile(r"(?<![\w.])(/(home|root|tmp|var|opt|mnt|Users|private)/|[A-Z]:\\)")
@@ -20,27 +18,14 @@ SLOT = 90  # minutes
 pytestmark = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
-def read(path):
-    return nbformat.read(path, as_version=4)
-
-
 def prose(notebook):
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-
-
-def tags(cell):
-    return cell.metadata.get("tags", [])
 
 
 def exercises(notebook):
     """The cells of each exercise, as a list of (exercise, check, solution)."""
     found = [next((part for part in PARTS if part in tags(cell)), None) for cell in notebook.cells]
     return [notebook.cells[at : at + 3] for at, part in enumerate(found) if part == "exercise"]
-
-
-def solution_code(cell):
-    (code,) = re.findall(r"^```python\n(.*?)^```", cell.source, re.M | re.S)
-    return code
 
 
 def outputs(notebook):
@@ -50,17 +35,7 @@ def outputs(notebook):
 # ---- they run ----------------------------------------------------------------------------------------------
 
 
-def with_solutions(notebook):
-    """The notebook with two cells more after each exercise: the solution, and the check again, which must not raise."""
-    cells = []
-    for cell in notebook.cells:
-        cells.append(cell)
-        if "solution" in tags(cell):
-            check = nbformat.v4.new_code_cell(cells[-2].source, metadata={"tags": ["nbval-ignore-output"]})
-            cells += [nbformat.v4.new_code_cell(solution_code(cell)), check]
-    return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
-
-
+@pytest.mark.skipif(CHROMIUM is not None, reason="tests/view/test_browser.py runs it in JupyterLab, to the same end")
 def test_runs_to_its_committed_outputs_and_its_solutions_pass(path, tmp_path):
     """nbval, strictly, in one execution: every committed output, unsolved checks among them, then each solution."""
     copy = tmp_path / path.name

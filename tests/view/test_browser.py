@@ -1,25 +1,32 @@
 """JupyterLab in a real browser, opened as `make lab` does: front page and inspector on the published study."""
 
+import contextlib
 import json
 import re
 
+import nbformat
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from lab import CHROMIUM, run_notebook, running
+from lessons import LESSONS, differences, read, with_solutions
 from playwright.sync_api import expect, sync_playwright
 
 from lib import PROJECT, outputs
 from lib.analysis import pairs, predictions
 
 STUDY = PROJECT / "outputs" / "published" / "demo"
-LESSONS = sorted(path.stem for path in (PROJECT / "notebooks" / "lessons").glob("*.ipynb"))
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `make browser` installs it on Debian")
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("lab"), "published/demo") as address:
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def lab(root):
+    with running(root, "published/demo") as address:
         yield address
 
 
@@ -230,11 +237,22 @@ def test_two_clicks_from_the_front_page_to_the_largest_disagreement(page, lab):
     assert not violations, [(found["id"], found["nodes"][0]["html"][:200]) for found in violations]
 
 
-@pytest.mark.parametrize("name", LESSONS)
-def test_every_interactive_figure_of_a_lesson_moves(page, lab, name):
-    run_notebook(page, lab(f"lessons/{name}.ipynb"))
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_to_its_committed_outputs_its_solutions_pass_and_its_figures_move(page, lab, root, lesson):
+    committed, copy = with_solutions(read(lesson)), root / "notebooks" / "lessons" / lesson.name
+    nbformat.write(committed, copy)
+    run_notebook(page, lab(f"lessons/{lesson.name}"))
     prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
     expect(prompts.last).to_have_text(re.compile(r"\[\d+\]:"), timeout=180_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()  # the last outputs are there
+    page.keyboard.press("Control+s")
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        with contextlib.suppress(nbformat.reader.NotJSONError):  # it is written just now
+            ran = read(copy)
+        if all(cell.execution_count for cell in ran.cells if cell.cell_type == "code"):
+            break  # those of the solutions have a number once it is saved
+    assert not differences(committed, ran)
     figures = page.locator(".widget-interact")
     assert figures.count() >= 1
     for figure in figures.all():
@@ -253,7 +271,7 @@ def test_every_interactive_figure_of_a_lesson_moves(page, lab, name):
                 if drawn.inner_html() != before:
                     break
             else:
-                pytest.fail(f"{name}: a control does not move its figure")
+                pytest.fail(f"{lesson.stem}: a control does not move its figure")
         assert figure.locator("[data-mime-type*=stderr]").count() == 0
 
 
