@@ -5,9 +5,9 @@ import papermill
 import pytest
 
 from lib import PROJECT, data, metrics, outputs, params
-from lib.analysis import conditions, intervals, predictions, stats
+from lib.analysis import conditions, intervals, paper, predictions, stats, stopping
 from lib.analysis.pairs import collapsed, is_capped, scores
-from lib.config import resolve
+from lib.config import CELLS, resolve
 from lib.study import report
 
 PUBLISHED = sorted(path for path in (PROJECT / "outputs" / "published").iterdir() if (path / "tables").is_dir())
@@ -40,17 +40,24 @@ def test_published_records_name_no_place_and_have_parameters_of_today(folder):
 
 def test_the_readme_says_what_the_published_study_found():
     readme = " ".join((PROJECT / "README.md").read_text().split("## ")[0].split())
-    study = outputs.read_study(PROJECT / "outputs" / "published" / "small")
-    names = {"iou": "IoU at 0.5", "iou_soft": "IoU′, no threshold (equation 3)", "accuracy": "accuracy"}
-    for metric, name in names.items():
-        _, values = scores(study, metric)
-        ours, bce = values.mean(axis=0)
-        low, high = stats.mean_interval(*values.T)
-        row = f"| {name} | {ours:.3f} | {bce:.3f} | {ours - bce:+.3f} ({low:.3f} to {high:.3f}) |".replace("-", "−")
+    study = outputs.read_study(PROJECT / "outputs" / "published" / "photographs")
+    rows = stopping.stopping_table(study).frame().set_index(["score", "weights"])
+    accuracy = conditions.compare(conditions.conditions(study), "iou", "accuracy")
+    means = [np.mean([run.score("accuracy") for run in study.values() if run.loss == loss]) for loss in ("iou", "bce")]
+    own, masks = ["IoU loss", "BCE", "difference", "low", "high"], "IoU at 0.5"
+    figures = {
+        "IoU of masks at 0.5": rows.loc[(masks, "best validation IoU"), own],
+        "the same, each loss at its own lowest validation loss": rows.loc[
+            ("IoU at 0.5", "lowest validation loss"), own
+        ],
+        "IoU′, no threshold (equation 3)": rows.loc[("IoU′ (no threshold)", "best validation IoU"), own],
+        "accuracy": [*means, *accuracy[:3]],
+    }
+    for name, (ours, bce, difference, low, high) in figures.items():
+        row = f"| {name} | {ours:.3f} | {bce:.3f} | {difference:+.3f} ({low:.3f} to {high:.3f}) |"
         assert row in readme, row
-    fallen = [run for run in study.values() if collapsed(run)]
-    assert [run.loss for run in fallen] == ["iou", "iou"] and "2 runs, both with IoU loss, collapsed" in readme
-    assert f"{sum(map(is_capped, study.values()))} of {len(study)} runs stopped at the limit" in readme
+    assert (paper.scores("iou")[3] @ [1, -1]).round(3) == 0.035 > 3 * figures["IoU of masks at 0.5"]["difference"]
+    assert len({run.record["seed"] for run in study.values()}) == 8 and "8 seeds" in readme
 
 
 def test_every_published_score_follows_from_the_published_maps(demo):
@@ -174,6 +181,57 @@ def test_the_conclusion_has_an_effect(found, conclusion, pattern, study, which, 
 
 
 @pytest.mark.parametrize(
+    "score, weights, pattern",
+    [
+        ("IoU at 0.5", "best validation IoU", "at threshold 0.5 gains {} ({} to {}) where the paper's row has 0.035"),
+        ("IoU at 0.5", "lowest validation loss", "lowest validation loss, masks gain {} ({} to {})"),
+        ("IoU at 0.5", "last epoch", "those of the last epoch {} ({} to {})"),
+        ("IoU′ (no threshold)", "best validation IoU", "un-thresholded IoU′ gains {} ({} to {}) in the same runs"),
+    ],
+)
+def test_the_conclusion_on_the_paper_s_encoder(studies, conclusion, score, weights, pattern):
+    row = stopping.stopping_table(studies["photographs"]).frame().set_index(["score", "weights"]).loc[(score, weights)]
+    says(conclusion, stats.Effect(*row[["difference", "low", "high", "p"]], 8, "seeds"), pattern)
+
+
+def test_the_decision_on_the_paper_s_encoder(studies):
+    table = stopping.stopping_table(studies["photographs"])
+    decided = table.frame().decision.tolist()[:2]
+    assert decided == ["the paper's gain is not one of masks", "masks gain"] and "(0 of 16 did)" in table.note
+    kept = [run.record["epochs_kept"]["best_loss"] for run in studies["photographs"].values() if run.loss == "bce"]
+    assert (min(kept), max(kept)) == (7, 32)
+    assert {run.record["params"]["learning_rate"] for run in studies["photographs"].values()} == {3e-4}
+
+
+def test_the_conclusion_on_the_score(studies, conclusion):
+    gaps = stopping.implied_table(studies["photographs"]).frame().set_index("loss")["IoU′ minus implied"]
+    assert f"After BCE it lies {-gaps['BCE']:.3f} below the IoU that the accuracy implies" in conclusion
+    assert f"implies, after IoU loss {gaps['IoU']:.3f} above" in conclusion
+    reported = paper.reported_minus_implied()
+    (low, high), bce = (reported.min(axis=0)[0], reported.max(axis=0)[0]), -reported[:, 1]
+    assert f"lies {bce.min():.3f} to {bce.max():.3f} below after BCE, and −{-low:.3f} to +{high:.3f} off" in conclusion
+    study = studies["paper-photographs"]
+    rows = stopping.stopping_table(study).frame().set_index(["score", "weights"])
+    soft, masks = (
+        rows.loc[(score, "best validation IoU"), "difference"] for score in ("IoU′ (no threshold)", "IoU at 0.5")
+    )
+    four = (paper.scores("iou")[:4] @ [1, -1]).mean()
+    assert (
+        f"IoU′ gains {soft:.3f} over four cells, where the paper reports {four:.3f}, and masks gain {masks:.3f}"
+        in conclusion
+    )
+    for name in ("photographs", "paper-photographs"):
+        assert set(stopping.implied_table(studies[name]).frame()["IoU′ as predicted"]) == {"yes"}
+    levels = [study[cell.run_id("bce")].record["scores"] for cell in CELLS[:4]]
+    nearer = [
+        abs(each["iou_soft"] - paper_iou) < abs(each["iou"] - paper_iou)
+        for each, paper_iou in zip(levels, paper.scores("iou")[:4, 1])
+    ]
+    assert sum(nearer) == 1 and "(one row of four)" in conclusion
+    assert not any(collapsed(run) for name in ("photographs", "paper-photographs") for run in studies[name].values())
+
+
+@pytest.mark.parametrize(
     "study, model, pattern",
     [
         ("synthetic", "FCResNet", "for BCE, {} ({} to {}) is left"),
@@ -188,10 +246,8 @@ def test_the_conclusion_has_an_effect_at_the_best_rates(studies, conclusion, stu
 
 
 def test_the_conclusion_counts_its_runs(studies, conclusion):
-    assert (
-        f"{sum(len(studies[name]) for name in conditions.STUDIES if name != 'resampled')} runs in [losses]"
-        in conclusion
-    )
+    narrow = [name for name in conditions.STUDIES if name != "resampled" and "photographs" not in name]
+    assert f"{sum(len(studies[name]) for name in narrow)} runs in [losses]" in conclusion
     resampled = studies["resampled"].values()
     assert len(resampled) == 40 and max(run.record["epochs_run"] for run in resampled) < 100
 

@@ -28,7 +28,18 @@ SCORES = ("iou", "iou_tuned", "iou_soft", "boundary_iou", "accuracy")
 BUDGET = ("learning_rate", "epochs")
 IGNORED = ("loss", "seed", "tag", "data", "threads")  # parameters that do not make a condition
 # Profiles with a grid.
-STUDIES = ("losses", "synthetic", "resampled", "networks", "sparsity", "parts", "rates", "ablation")
+STUDIES = (
+    "photographs",
+    "paper-photographs",
+    "losses",
+    "synthetic",
+    "resampled",
+    "networks",
+    "sparsity",
+    "parts",
+    "rates",
+    "ablation",
+)
 MARGIN = 0.005  # half an IoU point
 PAIR = PAPER["loss"]  # IoU loss and BCE
 NOTE = (
@@ -140,8 +151,8 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
 
 
 def is_beyond(study: Study) -> bool:
-    """Whether a study has runs that are not among the paper's 32 (with any seed)."""
-    return any(
+    """Whether a study is one of `STUDIES`, or has runs that are not among the paper's 32 (with any seed)."""
+    return study.folder.name in STUDIES or any(
         run.tag
         and not run.tag.startswith("seed")
         or run.loss not in PAPER["loss"]
@@ -465,13 +476,10 @@ def mixed_model(studies: Iterable[Study]) -> mixed.Mixed:
 
 
 def tables(name: str, study: Study) -> dict[str, Table]:
-    """The tables of one study by their file names; a study of learning rates has one more."""
-    found = {
-        "losses": losses_table(study),
-        "losses-iou-soft": losses_table(study, "iou_soft"),
-        "conditions": conditions_table(study),
-        "scores": metric_table({name: study}),
-    }
+    """The tables of one study by their file names; those of several losses or learning rates where it has them."""
+    found = {"conditions": conditions_table(study), "scores": metric_table({name: study})}
+    if len({run.loss for run in study.values()}) > 2:
+        found |= {"losses": losses_table(study), "losses-iou-soft": losses_table(study, "iou_soft")}
     rates = [(each.at_any_rate, each.params["learning_rate"]) for each in conditions(study)]
     if len({rate for _, rate in rates}) > 1 and len(set(rates)) == len(rates):
         found["best-rates"] = best_rates_table(study)

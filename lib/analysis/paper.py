@@ -8,7 +8,7 @@ import numpy as np
 
 from lib import InputError
 from lib.analysis import names
-from lib.config import PAPER
+from lib.config import CELLS, PAPER
 
 MODELS = {model: names.NETWORKS[model] for model in PAPER["model"]}
 DATASETS = {dataset: names.DATASETS[dataset] for dataset in PAPER["dataset"]}
@@ -51,6 +51,7 @@ ROWS = (
     (0.963, 0.960, 0.796, 0.766, 88, 80),
 )
 METRICS = ("accuracy", "iou", "epochs")
+ROUNDING = 0.0005  # scores have three decimals
 
 
 def scores(metric: str) -> np.ndarray:
@@ -90,3 +91,49 @@ def iou_bounds(accuracy: float, prevalence: float) -> tuple[float, float]:
         raise InputError(f"prevalence is {prevalence}: give a share above 0 and at most 1")
     error = 1 - accuracy
     return max(0.0, (prevalence - error) / prevalence), min(accuracy, prevalence / (prevalence + error))
+
+
+def implied_iou(accuracy: float, prevalence: float) -> float:
+    """IoU over pooled pixels of masks with this accuracy whose errors are half misses and half false alarms.
+
+    With π the prevalence and e = 1 - accuracy it is (π - e/2) / (π + e/2).
+
+    Args, Raises: as in `iou_bounds`. Returns: at most 1; 0 if all positive pixels would be missed.
+    """
+    iou_bounds(accuracy, prevalence)  # checks
+    half = (1 - accuracy) / 2
+    return max(0.0, (prevalence - half) / (prevalence + half))
+
+
+def implied_prevalence(dataset: str, hair: bool, loss: str) -> tuple[float, float]:
+    """Shares of positive pixels with which masks can have every accuracy and IoU that the paper gives, without labels.
+
+    All rows of a data set share a test part. IoU J over pooled pixels with e = 1 - accuracy needs π between
+    eJ / (1 - J), all errors false alarms, and e / (1 - J), all errors misses (see `iou_bounds`).
+
+    Args:
+        dataset, hair: the group of rows, of both networks and sizes.
+        loss: iou or bce, whose rows are taken.
+    Returns:
+        (low, high), with room for rounding; low > high if no share fits all rows.
+    """
+    chosen = [i for i, cell in enumerate(CELLS) if (cell.dataset, cell.hair) == (dataset, hair)]
+    accuracy, iou = (scores(metric)[chosen, list(LOSSES).index(loss)] for metric in ("accuracy", "iou"))
+    least, most = ((1 - accuracy + shift, iou + shift) for shift in (-ROUNDING, ROUNDING))
+    low, high = (e * j / (1 - j) for e, j in (least, most))
+    return float(low.max()), float((high / most[1]).min())
+
+
+def reported_minus_implied() -> np.ndarray:
+    """The paper's reported IoU minus `implied_iou`, (16, 2) float64: rows as in `CELLS`, columns IoU loss and BCE loss.
+
+    The share of positive pixels is that of LFW's labels; HELEN's is the middle of the shares that its rows of IoU loss
+    imply, so that for these rows the difference is small by construction.
+    """
+    shares = [
+        PREVALENCE[group] if (group := (cell.dataset, cell.hair)) in PREVALENCE
+        else sum(implied_prevalence(*group, "iou")) / 2
+        for cell in CELLS
+    ]  # fmt: skip
+    implied = [[implied_iou(a, share) for a in pair] for pair, share in zip(scores("accuracy"), shares)]
+    return scores("iou") - np.array(implied)

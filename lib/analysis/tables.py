@@ -14,13 +14,13 @@ import numpy as np
 from lib import InputError, config
 from lib.analysis import names, pairs, paper, stats
 from lib.analysis.pairs import usable
+from lib.analysis.paper import ROUNDING
 from lib.outputs import Study
 from lib.record import SCORES
 
 if TYPE_CHECKING:
     import pandas
 
-ROUNDING = 0.0005  # the paper's scores have three decimals
 SCORES_NOTE = (
     "IoU is thresholded at 0.5 per image and averaged; IoU′ (equation 3) has no threshold; epochs "
     "are those run until training stopped."

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import InputError, outputs, packs
-from lib.analysis import conditions, paper, sentences
+from lib.analysis import conditions, paper, sentences, stopping
 from lib.analysis.predictions import read_pictures
 from lib.config import recorded
 from lib.outputs import PICTURES, Study
@@ -37,6 +37,7 @@ def publish_pictures(run: Run, study: Path) -> Path:
     return path
 
 
+PLAN = "PLAN.md"  # of a study whose rules were written before its runs; it may stand in the target already
 README = """# {name}
 
 {text}
@@ -52,6 +53,8 @@ the report.
 def publish(study: Path, target: Path) -> str:
     """Writes what may be shared of a study into the new folder `target`, which is complete or not there.
 
+    A target that has nothing but a `PLAN.md` is new too, and keeps it.
+
     Predicted masks and images are included if the faces are synthetic and the study is the paper's 32 runs. Those of
     real people are not, and the paths of their data are removed from the records.
 
@@ -63,7 +66,7 @@ def publish(study: Path, target: Path) -> str:
     contents = outputs.read_study(study)
     if not (study / "tables").is_dir():
         raise InputError(f"{study}: has no tables yet; write them with `python -m lib.study report --out {study}`")
-    if target.exists():
+    if target.exists() and [path.name for path in target.iterdir()] != [PLAN]:
         raise InputError(f"--to: {target} exists and is kept; give a new folder, or remove it first")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +74,9 @@ def publish(study: Path, target: Path) -> str:
             made = Path(folder) / target.name
             made.mkdir()
             _write(contents, made)
+            if target.exists():
+                os.rename(target / PLAN, made / PLAN)
+                target.rmdir()
             os.replace(made, target)
     except OSError as error:
         raise InputError(
@@ -119,7 +125,7 @@ def readme(study: Study, name: str, with_maps: bool) -> str:
             sentences.provenance(study),
             sentences.completeness(study),
         ]
-    text = "\n\n".join(text)
+    text = "\n\n".join([*text, *filter(None, [stopping.sentence(study)])])
     return README.format(name=name, text=text, kept=kept)
 
 

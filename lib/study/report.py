@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from lib import PROJECT, InputError, outputs, reason
-from lib.analysis import conditions, pairs, paper, starts, tables
+from lib.analysis import conditions, pairs, paper, starts, stopping, tables
 from lib.outputs import Study
 from lib.study import execute
 from lib.view import plots, report_masks
@@ -71,6 +71,8 @@ def write(study: Path) -> str:
             found = {} if is_beyond else pairs.differences(contents)
             if found and all(map(len, found.values())):
                 plots.summary(found, pairs.differences()).savefig(picture, dpi=160)
+            elif rows := stopping.intervals(contents):
+                plots.difference_intervals(rows, "IoU loss − BCE").savefig(picture, dpi=160)
             for path in filter(Path.exists, (notebook, page, picture)):
                 os.replace(path, study / path.name)
         written = csv_tables(contents)
@@ -91,7 +93,8 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
     """Every table of a study by its file name."""
     if conditions.is_beyond(study):
         more = {"starts": starts.starts_table(study)} if starts.has_both(study) else {}
-        return conditions.tables(study.folder.name, study) | more | {"runs": tables.runs_table(study)}
+        found = conditions.tables(study.folder.name, study) | more
+        return found | stopping.tables(study) | {"runs": tables.runs_table(study)}
     found = {
         f"table-{number}": tables.paper_table(study, *names)
         for number, names in enumerate(product(paper.MODELS, paper.DATASETS), start=3)
@@ -102,6 +105,7 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
         "subsets": tables.subsets_table(study),
         "bounds": tables.bounds_table(study),
         "bounds-paper": tables.bounds_table(),
+        **stopping.tables(study),
         "runs": tables.runs_table(study),
     }
 

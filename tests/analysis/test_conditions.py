@@ -133,7 +133,7 @@ def test_each_loss_is_compared_at_its_own_best_rate(rates):
     assert table["IoU"][:6] == ["all runs", "IoU", 2, 0.001, 2, pytest.approx(0.7)]
     assert table["BCE"][2:6] == [2, 0.0005, 2, pytest.approx(0.6)]
     assert table["IoU"][8] == pytest.approx(0.05, abs=1e-3) and table["BCE"][8:] == [None] * 4
-    assert set(conditions.tables("rates", rates)) == {"losses", "losses-iou-soft", "conditions", "scores", "best-rates"}
+    assert set(conditions.tables("rates", rates)) == {"conditions", "scores", "best-rates"}  # two losses
 
 
 def test_rates_are_compared_apart_for_all_else_that_varies(tmp_path):
@@ -204,7 +204,9 @@ def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
 
 def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
     monkeypatch.setattr(conditions, "PROJECT", tmp_path)
-    with pytest.raises(InputError, match="^outputs/: holds none of the studies losses, synthetic, resampled, networks"):
+    with pytest.raises(
+        InputError, match="^outputs/: holds none of the studies photographs, paper-photographs, losses, synthetic"
+    ):
         conditions.read()
     old = tmp_path / "old"
     shutil.copytree(study.folder, old)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lib import InputError, config, data
-from lib.analysis import paper
+from lib.analysis import paper, stats
 
 
 def test_cells_are_the_sixteen_rows_in_the_papers_order():
@@ -104,3 +104,41 @@ def test_the_splits_are_table_1():
     assert paper.SPLITS == {
         (name, size): counts for name, facts in data.DATASETS.items() for size, counts in facts.splits.items()
     }
+
+
+def test_implied_iou_by_hand():
+    """100 pixels, 20 positive, 4 errors: two missed, two false alarms, so 18 found of 22 in either."""
+    assert paper.implied_iou(0.96, 0.20) == pytest.approx(18 / 22)
+    assert paper.implied_iou(1.0, 0.3) == 1 and paper.implied_iou(0.2, 0.1) == 0
+    with pytest.raises(InputError, match="accuracy is 1.2"):
+        paper.implied_iou(1.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    "dataset, hair, low, high",
+    [
+        ("lfw", True, 0.295, 0.338),
+        ("lfw", False, 0.200, 0.227),
+        ("helen", True, 0.273, 0.320),
+        ("helen", False, 0.156, 0.175),
+    ],
+)
+def test_rows_of_iou_loss_agree_on_one_share_of_positive_pixels_and_rows_of_bce_on_none(dataset, hair, low, high):
+    found = paper.implied_prevalence(dataset, hair, "iou")
+    assert found == pytest.approx((low, high), abs=0.0005)
+    if (dataset, hair) in paper.PREVALENCE:
+        assert found[0] < paper.PREVALENCE[dataset, hair] < found[1]
+    others = paper.implied_prevalence(dataset, hair, "bce")
+    assert max(found[0], others[0]) > min(found[1], others[1])  # no share fits both
+
+
+def test_reported_minus_implied_iou_is_small_after_iou_loss_alone():
+    found = paper.reported_minus_implied()
+    assert found.shape == (16, 2)
+    assert found.min(axis=0) == pytest.approx([-0.010, -0.051], abs=0.0006)
+    assert found.max(axis=0) == pytest.approx([0.006, -0.009], abs=0.001)
+    assert found.mean(axis=0) == pytest.approx([-0.0004, -0.028], abs=0.001)
+    gain = (paper.scores("iou") - found) @ [1, -1]  # in masks, as the accuracies imply it
+    low, high = stats.mean_interval(gain, np.zeros(16))
+    assert gain.mean() == pytest.approx(0.006, abs=0.0005) and (high - low) / 2 == pytest.approx(0.014, abs=0.0005)
+    assert (paper.scores("iou") @ [1, -1]).mean() == pytest.approx(0.034, abs=0.0005)
