@@ -6,6 +6,7 @@ With `--no-shared-files` the data are sent to every worker once, and each finish
 """
 
 import contextlib
+import gc
 import hashlib
 import importlib.util
 import itertools
@@ -158,10 +159,13 @@ def connected(scheduler: str) -> Client:
     try:
         return Client(scheduler, timeout=30, security=Security() if scheduler.startswith("tls") else None)
     except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
-        raise InputError(
-            f"--scheduler: no Dask scheduler answers at {scheduler} ({reason(error)}); "
-            "give an address such as tcp://host:8786"
-        ) from error
+        why = reason(error)
+    # Dask closes a client that failed in its finalizer. In a garbage collection later, while Dask starts a thread, that
+    # waits for ever: both need one lock.
+    gc.collect()
+    raise InputError(
+        f"--scheduler: no Dask scheduler answers at {scheduler} ({why}); give an address such as tcp://host:8786"
+    )
 
 
 # ---- clusters ----------------------------------------------------------------------------------------------

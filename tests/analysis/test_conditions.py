@@ -204,9 +204,7 @@ def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
 
 def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
     monkeypatch.setattr(conditions, "PROJECT", tmp_path)
-    with pytest.raises(
-        InputError, match="^outputs/: holds none of the studies photographs, paper-photographs, losses, synthetic"
-    ):
+    with pytest.raises(InputError, match="^outputs/: holds none of the studies photographs, paper-photographs, losses"):
         conditions.read()
     old = tmp_path / "old"
     shutil.copytree(study.folder, old)

@@ -1,10 +1,12 @@
 """lib/study/workers.py: Dask's workers here and elsewhere; `tests/faults` has clusters that fail."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+from distributed import Client
 from tiny_runs import RUN, tiny
 
 from lib import PROJECT, InputError
@@ -16,6 +18,7 @@ def test_a_scheduler_that_does_not_answer(tmp_path):
     with pytest.raises(InputError, match="--scheduler: no Dask scheduler answers at nonsense .*tcp://host:8786"):
         run(tiny(RUN + "iou"), tmp_path / "study", workers.Where(1, "nonsense"))
     assert not (tmp_path / "study").exists()  # refused before anything is written
+    assert not [each for each in gc.get_objects() if type(each) is Client]  # the failed one would stop a later cluster
 
 
 STRANGERS = """
@@ -39,8 +42,8 @@ if __name__ == "__main__":
 
 
 def test_the_workers_of_this_machine_listen_to_their_driver_alone(tmp_path):
-    """Dask runs what it is sent: without the driver's certificates nobody may connect. In a process of its own, as the
-    driver has; in one that has run hundreds of tests, Dask's loop did not start within its 10 s."""
+    """Dask runs what it is sent: without the driver's certificates nobody may connect. In a process of its own: clients
+    that fail are closed in some garbage collection, see `workers.connected`."""
     (tmp_path / "strangers.py").write_text(STRANGERS)
     command = [sys.executable, "strangers.py"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
