@@ -137,7 +137,11 @@ def read_injected(case, folder: Path) -> None:
     names = {}
     exec(compile(cell, "cell", "exec"), names)
     for name, value in case.items():
-        assert names[name] == value or value != value, (name, value, names[name])
+        assert names[name] == value or repr(names[name]) == repr(value), (
+            name,
+            value,
+            names[name],
+        )  # NaN, also in lists
     params.from_notebook({**DEFAULTS, **names, "In": ["", cell]})
 
 

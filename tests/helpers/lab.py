@@ -12,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Page, expect
 
 from lib import PROJECT
@@ -51,6 +52,7 @@ def running(root: Path, study: str):
         "--allow-root",
         f"--port={port}",
         "--ServerApp.root_dir=.",
+        "--LabApp.expose_app_in_browser=True",  # window.jupyterapp, for `notebook_of`
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     with open(root / "lab.log", "wb") as log:
@@ -79,3 +81,9 @@ def run_notebook(page: Page, address: str) -> None:
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
+
+
+def notebook_of(page: Page) -> nbformat.NotebookNode:
+    """The open notebook as it is in the browser, with the outputs that it has now."""
+    model = page.evaluate("JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())")
+    return nbformat.reads(model, as_version=4)
