@@ -9,6 +9,7 @@ from made_up_study import SCORES, write_run
 
 from lib import config, data
 from lib.config import Config, resolve
+from lib.study import execute
 
 # Files that take longest, which begin first: a long one that begins last would leave the other cores idle.
 SLOW = (
@@ -24,6 +25,11 @@ SLOW = (
     "test_training.py",
     "test_contributing.py",
 )
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One process more than cores: tests of faults, kernels and the browser wait for more than a quarter of the time."""
+    return execute.cores() + 1
 
 
 def pytest_collection_modifyitems(items):
