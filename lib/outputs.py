@@ -73,10 +73,10 @@ def studies(outputs: Path = OUTPUTS) -> list[State]:
     return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
 
 
-def default_study(outputs: Path = OUTPUTS) -> Path:
-    """The study that a notebook opens by default: that of `make study`, else the published demo."""
+def default_study(outputs: Path = OUTPUTS, published: str = "demo") -> Path:
+    """The study that a notebook opens by default: that of `make study`, else this one of the published studies."""
     own = outputs / "demo"
-    return own if count_finished(own) else outputs / PUBLISHED.name / "demo"
+    return own if count_finished(own) else outputs / PUBLISHED.name / published
 
 
 def count_finished(folder: Path) -> int:

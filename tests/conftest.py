@@ -28,7 +28,7 @@ SLOW = (
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One process more than cores: tests of faults, kernels and the browser wait for more than a quarter of the time."""
+    """One process more than cores: tests of faults, kernels and the browser wait for a quarter of the time."""
     return execute.cores() + 1
 
 

@@ -58,5 +58,6 @@ def test_studies_are_found_with_their_states(tmp_path):
     assert mine.running == ["bfcn32s-lfw-big-nohair-iou"]
     assert len(mine.problems) == 1 and "half-written" in mine.problems[0]
     assert outputs.default_study(tmp_path) == tmp_path / "published" / "demo"
+    assert outputs.default_study(tmp_path, "small") == tmp_path / "published" / "small"
     write_run(tmp_path / "demo", config.CELLS[0], "iou")
     assert outputs.default_study(tmp_path) == tmp_path / "demo"

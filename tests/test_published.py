@@ -79,10 +79,13 @@ def test_the_published_demo_is_small_and_has_the_demo_parameters(demo):
         assert resolve(demo[config.run_id].record["params"]) == config
 
 
-def test_the_analysis_reads_the_published_study_with_its_pictures(tmp_path):
-    report._execute(DEMO, tmp_path / "analysis.ipynb")
+@pytest.mark.parametrize("name", ["demo", "small"])
+def test_the_analysis_reads_the_published_studies_of_32_runs(name, tmp_path):
+    """That of synthetic faces with its pictures; that of real ones says in place that its maps are not here."""
+    report._execute(DEMO.parent / name, tmp_path / "analysis.ipynb")
     text = (tmp_path / "analysis.ipynb").read_text()
     assert "32 of 32 runs are finished" in text and "cannot be shown" not in text
+    assert (f"The predicted maps of study {name} are not here" in text) == (name == "small")
 
 
 def test_the_notebook_beyond_the_paper_reads_every_published_study(tmp_path):
