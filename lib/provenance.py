@@ -59,8 +59,9 @@ def key(config: Config) -> tuple[str, dict[str, str]]:
 def key_parts(config: Config) -> dict[str, str]:
     """Digests of the parameters, the notebook and the code, which need no data.
 
-    The content of data and of weights files counts, not their paths. The notebook's parameters cell does not count, nor
-    do parameters with the value that runs had before they existed, so that a new parameter leaves all keys.
+    The content of data and of weights files counts, not their paths; that of "photographs" is fixed by its name. The
+    notebook's parameters cell does not count, nor do parameters with the value that runs had before they existed, so
+    that a new parameter leaves all keys.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data" and STARTED.get(name) != value}
     if config.encoder_weights not in ("imagenet", "photographs", "none"):

@@ -228,8 +228,9 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     Returns:
         (history, info): `history` has columns with a value for each epoch, `epoch` from 1; `info` has `best_epoch`,
         `epochs_run`, `seconds` for `features` and `training`, `dead_units` of the first and the best epoch (see
-        `DeadUnits`), `epochs_kept`: the epoch of each of `RULES`, and `predict`: a function from a slice of the data
-        set, and one of `RULES` if it is not to be the network's own weights, to P, (images, size, size, 1) float32.
+        `DeadUnits`; without `restore_best` of the last), `epochs_kept`: the epoch of each of `RULES`, and `predict`: a
+        function from a slice of the data set, and one of `RULES` if it is not to be the network's own weights, to P,
+        (images, size, size, 1) float32.
     """
     start = time.time()
     frozen, trained = models.halves(network, config.trainable_blocks)

@@ -187,8 +187,8 @@ def test_the_conclusion_has_an_effect(found, conclusion, pattern, study, which, 
     "score, weights, pattern",
     [
         ("IoU at 0.5", "best validation IoU", "at threshold 0.5 gains {} ({} to {}) where the paper's row has 0.035"),
-        ("IoU at 0.5", "lowest validation loss", "lowest validation loss, masks gain {} ({} to {})"),
-        ("IoU at 0.5", "last epoch", "those of the last epoch {} ({} to {})"),
+        ("IoU at 0.5", "lowest validation loss", "lowest validation loss, masks gain {} ({} to {}), and the"),
+        ("IoU at 0.5", "last epoch", "those of the last epoch it is {} ({} to {})"),
         ("IoU′ (no threshold)", "best validation IoU", "un-thresholded IoU′ gains {} ({} to {}) in the same runs"),
     ],
 )
@@ -203,6 +203,8 @@ def test_the_decision_on_the_paper_s_encoder(studies):
     assert decided == ["the paper's gain is not one of masks", "masks gain"] and "(0 of 16 did)" in table.note
     kept = [run.record["epochs_kept"]["best_loss"] for run in studies["photographs"].values() if run.loss == "bce"]
     assert (min(kept), max(kept)) == (7, 32)
+    bce = [run.record for run in studies["photographs"].values() if run.loss == "bce"]
+    assert sum(each["epochs_kept"]["best_loss"] < each["best_epoch"] for each in bce) == 7
     assert {run.record["params"]["learning_rate"] for run in studies["photographs"].values()} == {3e-4}
 
 

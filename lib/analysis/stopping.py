@@ -20,6 +20,7 @@ from lib.outputs import Study
 RULES = {"": "best validation IoU", "_best_loss": "lowest validation loss", "_last": "last epoch"}
 CO_PRIMARY = ("", "_best_loss")  # rules that are decided on
 GAIN, LIMIT, MARGIN = 0.010, 0.015, 0.005  # IoU
+PLANNED = ("photographs", "paper-photographs")  # studies whose plan has these rules; no other is decided by them
 PREDICTED = {"iou": (-0.010, 0.010), "bce": (-0.051, -0.009)}  # IoU′ minus implied IoU
 
 
@@ -27,7 +28,8 @@ def decision(effect: Effect, wide: Effect) -> str:
     """What the plan's rules say of a difference in IoU at 0.5, with its 95 % interval, and its 90 % interval `wide`.
 
     Lower bound above `GAIN`: masks gain. Upper bound below `LIMIT`: not a gain as large as the paper's. 90 % interval
-    within `MARGIN` of 0: equivalent. None of them: undecided. More than one can hold.
+    within `MARGIN` of 0: equivalent. None of them: undecided. More than one can hold. The intervals are not corrected
+    for the number of comparisons.
     """
     if not np.isfinite([effect.low, effect.high]).all():
         return "not decided: one seed"
@@ -40,16 +42,15 @@ def decision(effect: Effect, wide: Effect) -> str:
 
 
 def has_rules(study: Study) -> bool:
-    """Whether every run of a study has scores under the three rules, and both losses are there."""
-    return all(f"iou{rule}" in run.per_image for run in study.values() for rule in RULES) and any(
-        condition.seeds(*PAIR) for condition in conditions(study)
-    )
+    """Whether every run of a study has scores under the three rules, and its conditions have a seed in common."""
+    return all(f"iou{rule}" in run.per_image for run in study.values() for rule in RULES) and bool(complete(study)[1])
 
 
 def complete(study: Study) -> tuple[list[Condition], list[int]]:
     """The conditions with both losses, and the seeds that all of them have with both."""
     found = [condition for condition in conditions(study) if condition.seeds(*PAIR)]
-    return found, sorted(set.intersection(*(set(condition.seeds(*PAIR)) for condition in found)))
+    seeds = [set(condition.seeds(*PAIR)) for condition in found]
+    return found, sorted(set.intersection(*seeds)) if seeds else []
 
 
 def stopping_table(study: Study) -> Table:
@@ -62,12 +63,17 @@ def stopping_table(study: Study) -> Table:
         for rule, name in RULES.items():
             effect, wide, means = _compare(found, seeds, score + rule)
             says = None
-            if score == "iou" and rule in CO_PRIMARY:
+            if score == "iou" and rule in CO_PRIMARY and study.folder.name in PLANNED:
                 says = "not answered" if bad > len(runs) / 10 else decision(effect, wide)
             rows.append([names.SCORES[score], name, len(found), len(seeds), *means, *effect[:4], None, says])
     tested = [number for number, row in enumerate(rows) if row[-1] is not None]
-    for number, p in zip(tested, stats.holm([rows[number][9] for number in tested])):
+    for number, p in zip(tested, stats.holm([rows[number][9] for number in tested]) if tested else ()):
         rows[number][-2] = float(p)
+    rule = (
+        f"Decision, fixed before the runs: masks gain if the interval lies above {GAIN:.3f}; the paper's gain is not "
+        f"one of masks if it lies below {LIMIT:.3f}; equivalent if the 90 % interval lies within ±{MARGIN:.3f}; not "
+        f"answered if more than a tenth of the runs met the limit of epochs or collapsed ({bad} of {len(runs)} did). "
+    )
     columns = ["score", "weights", "conditions", "seeds", "IoU loss", "BCE", "difference", "low", "high", "p"]
     return Table(
         "IoU loss against BCE under three stopping rules",
@@ -75,10 +81,7 @@ def stopping_table(study: Study) -> Table:
         rows,
         "Each training is scored with the weights that three rules keep. Means over conditions with equal weights, on "
         "the seeds that all of them have; 95 % intervals take seeds and people as drawn at random "
-        f"(intervals.crossed_t). Decision, fixed before the runs: masks gain if the interval lies above {GAIN:.3f}; "
-        f"the paper's gain is not one of masks if it lies below {LIMIT:.3f}; equivalent if the 90 % interval lies "
-        f"within ±{MARGIN:.3f}; not answered if more than a tenth of the runs met the limit of epochs or collapsed "
-        f"({bad} of {len(runs)} did). {data_note(list(study.values()))}",
+        f"(intervals.crossed_t). {rule if tested else ''}{data_note(list(study.values()))}",
     )
 
 
@@ -113,7 +116,7 @@ def implied_table(study: Study) -> Table:
         columns,
         rows,
         "Implied IoU is that of masks with this accuracy whose errors are half misses and half false alarms. Predicted "
-        f"before the runs, from the paper's rows: IoU′ minus implied IoU is {' and '.join(ranges)}. "
+        f"from the paper's rows: IoU′ minus implied IoU is {' and '.join(ranges)}. "
         f"{data_note(list(study.values()))}",
     )
 
@@ -138,7 +141,8 @@ def sentence(study: Study) -> str:
         parts.append(f"By {score}: {'; '.join(ends)}.")
     first = rows.iloc[0]
     return (
-        f"IoU loss minus BCE, conditions: {first.conditions}, seeds: {first.seeds}, 95 % intervals. {' '.join(parts)}"
+        f"IoU loss minus BCE, conditions: {first.conditions}, seeds: {first.seeds}"
+        f"{', 95 % intervals' if np.isfinite(first.low) else ''}. {' '.join(parts)}"
     )
 
 

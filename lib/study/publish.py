@@ -44,8 +44,7 @@ README = """# {name}
 
 Written by `python -m lib.study publish`. `records.jsonl` has one record per line (parameters, seed, versions, scores,
 key), `per_image.csv.gz` the pixel counts and scores of every test image, `history.csv.gz` the scores of every epoch.
-`lib.outputs.read_study` reads them, `lib.outputs.frame` makes a table of them. `tables/` and `summary.png` are those of
-the report.
+`lib.outputs.read_study` reads them, `lib.outputs.frame` makes a table of them. `tables/`{picture} of the report.
 {kept}
 """
 
@@ -66,7 +65,8 @@ def publish(study: Path, target: Path) -> str:
     contents = outputs.read_study(study)
     if not (study / "tables").is_dir():
         raise InputError(f"{study}: has no tables yet; write them with `python -m lib.study report --out {study}`")
-    if target.exists() and [path.name for path in target.iterdir()] != [PLAN]:
+    planned = target.is_dir() and [path.name for path in target.iterdir()] == [PLAN]
+    if target.exists() and not planned:
         raise InputError(f"--to: {target} exists and is kept; give a new folder, or remove it first")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,10 +74,15 @@ def publish(study: Path, target: Path) -> str:
             made = Path(folder) / target.name
             made.mkdir()
             _write(contents, made)
-            if target.exists():
-                os.rename(target / PLAN, made / PLAN)
-                target.rmdir()
-            os.replace(made, target)
+            if planned:
+                shutil.copy2(target / PLAN, made / PLAN)
+                os.replace(target, aside := Path(folder) / "before")
+            try:
+                os.replace(made, target)
+            except OSError:
+                if planned:
+                    os.replace(aside, target)
+                raise
     except OSError as error:
         raise InputError(
             f"--to: {target} cannot be written ({error.strerror or error}); choose another folder"
@@ -126,7 +131,8 @@ def readme(study: Study, name: str, with_maps: bool) -> str:
             sentences.completeness(study),
         ]
     text = "\n\n".join([*text, *filter(None, [stopping.sentence(study)])])
-    return README.format(name=name, text=text, kept=kept)
+    picture = " and `summary.png` are those" if (study.folder / "summary.png").is_file() else " has those"
+    return README.format(name=name, text=text, kept=kept, picture=picture)
 
 
 def _refuse_link(path: Path):

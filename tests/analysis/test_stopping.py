@@ -1,5 +1,7 @@
 """lib/analysis/stopping.py: the plan's decision by hand, tables of made-up runs."""
 
+import shutil
+
 import numpy as np
 import pytest
 from made_up_study import record as made_up_record
@@ -35,9 +37,9 @@ def folder(tmp_path):
     for cell, seeds in ((CELLS[0], 3), (CELLS[1], 1)):
         for seed in range(seeds):
             base = 0.7 + rng.normal(0, 0.02, 4)
-            write(tmp_path / "study", cell, "bce", seed, base)
-            write(tmp_path / "study", cell, "iou", seed, base + 0.012 + rng.normal(0, 0.0005, 4))
-    return tmp_path / "study"
+            write(tmp_path / "photographs", cell, "bce", seed, base)
+            write(tmp_path / "photographs", cell, "iou", seed, base + 0.012 + rng.normal(0, 0.0005, 4))
+    return tmp_path / "photographs"
 
 
 def effect(low, high):
@@ -81,6 +83,18 @@ def test_a_decision_has_holms_p_and_is_withheld_where_runs_met_the_limit(folder)
     only = type(study)(study.folder, {name: run for name, run in study.items() if "big" in name}, [])
     table = stopping.stopping_table(only)
     assert table.frame()["decision"].tolist()[:2] == ["not answered"] * 2 and "(1 of 8 did)" in table.note
+
+
+def test_a_study_without_a_plan_is_not_decided(folder):
+    table = stopping.stopping_table(read_study(folder.rename(folder.with_name("mine"))))
+    assert table.frame()["decision"].isna().all() and "Decision" not in table.note
+
+
+def test_conditions_without_a_seed_in_common_have_no_table(folder):
+    for loss in ("iou", "bce"):
+        shutil.rmtree(folder / f"{CELLS[1].run_id(loss)}-seed0")
+        write(folder, CELLS[1], loss, 9, [0.7] * 4)
+    assert not stopping.has_rules(read_study(folder)) and not stopping.tables(read_study(folder))
 
 
 def test_implied_iou_tells_the_metric(folder):
