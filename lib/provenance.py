@@ -64,6 +64,8 @@ def key_parts(config: Config) -> dict[str, str]:
     that a new parameter leaves all keys.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data" and STARTED.get(name) != value}
+    if config.data != "synthetic":
+        params["synthetic_images"] = 200  # draws nothing; that is what the key of such runs has always had
     if config.encoder_weights not in ("imagenet", "photographs", "none"):
         weights = PROJECT / Path(config.encoder_weights).expanduser()
         if config.encoder_weights == "demo":
