@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads of numpy wait for each other where tests share the cores
 
 import pytest
 from made_up_study import SCORES, write_run
