@@ -26,6 +26,7 @@ BEYOND = {
         "bce_iou",
     ),
 }
+KNOWN = PAPER["model"] + BEYOND["model"]  # networks besides those of keras.applications
 CHOICES = {
     "dataset": ("lfw", "helen"),
     "size": ("big", "small"),
@@ -184,6 +185,22 @@ def _shown(value):
         return "a number with thousands of digits"
 
 
+def is_word(name: str, value: object) -> bool:
+    """Whether a value can be that of this parameter, which is a text. Of an encoder's name only the form is checked.
+
+    Records can have parameters that are not known here: words and paths.
+    """
+    if not isinstance(value, str):
+        return False
+    if name in CHOICES:
+        return value in CHOICES[name]
+    if name == "model":
+        return value in KNOWN or bool(re.fullmatch("[A-Z][A-Za-z0-9]{1,50}", value))
+    if name == "tag":
+        return bool(re.fullmatch("[a-z0-9._=-]{0,150}", value))
+    return _is_path(value)
+
+
 def _is_path(text):
     """Whether a text can be a path: no control characters, no name that is too long, no home of an unknown user."""
     try:
@@ -191,7 +208,7 @@ def _is_path(text):
     except RuntimeError:
         return False
     return (
-        not re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text)
+        not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
         and len(text) <= 1000
         and all(len(part.encode()) <= 255 for part in text.split("/"))
     )
@@ -202,14 +219,10 @@ def _check(config):
         raise InputError(f"parameter {name}: {_shown(getattr(config, name))} is not valid, it must be {rule}")
 
     for name, allowed in CHOICES.items():
-        if getattr(config, name) not in allowed:
+        if not is_word(name, getattr(config, name)):
             refuse(name, "one of " + ", ".join(value or "''" for value in allowed))
-    if config.model not in PAPER["model"] + BEYOND["model"] and not _is_application(config.model):
-        refuse(
-            "model",
-            f"one of {', '.join(PAPER['model'] + BEYOND['model'])}, or an encoder of "
-            "keras.applications such as MobileNetV2",
-        )
+    if not (is_word("model", config.model) and (config.model in KNOWN or _is_application(config.model))):
+        refuse("model", f"one of {', '.join(KNOWN)}, or an encoder of keras.applications such as MobileNetV2")
     if config.part and config.hair:
         refuse("hair", "false where part is set, which is then the only positive class")
     if config.part not in ("", "hair") and config.dataset != "helen":
@@ -238,10 +251,10 @@ def _check(config):
         refuse("threads", "from 1 to 1024")
     if not 0 <= config.seed < 2**32:
         refuse("seed", "from 0 to 4294967295")
-    if not re.fullmatch(r"[a-z0-9._=-]{0,150}", config.tag):
+    if not is_word("tag", config.tag):
         refuse("tag", "made of a-z, 0-9 and . _ = - only, at most 150 characters, because a folder is named by it")
     for name in ("data", "encoder_weights"):
-        if not _is_path(getattr(config, name)):
+        if not is_word(name, getattr(config, name)):
             refuse(name, "a word or path of at most 1000 characters, without control characters")
     if not config.encoder_weights:
         refuse("encoder_weights", "imagenet, photographs, demo, none or the path of a weights file")
@@ -250,7 +263,7 @@ def _check(config):
             "encoder_width",
             f"1.0 with {config.encoder_weights} weights; else set encoder_weights to demo, none or a path",
         )
-    if config.encoder_weights == "demo" and config.model not in PAPER["model"] + BEYOND["model"]:
+    if config.encoder_weights == "demo" and config.model not in KNOWN:
         refuse("encoder_weights", f"imagenet, none or a path: {config.model} has no demo weights")
     if config.encoder_weights == "demo" and config.encoder_width != 0.25:
         refuse("encoder_width", "0.25 with the demo weights, which were trained at that width")
@@ -260,4 +273,4 @@ def _is_application(name):
     """Whether `keras.applications` makes an encoder of this name."""
     import keras
 
-    return name[:1].isupper() and hasattr(keras.applications, name)
+    return hasattr(keras.applications, name)

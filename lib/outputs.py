@@ -1,4 +1,4 @@
-"""The studies in `outputs/`: the list of them, the state of each, and the finished runs of one.
+"""The studies in `outputs/` or $IOU_STUDY_OUTPUTS: the list of them, the state of each, the finished runs of one.
 
 A study is a folder with one folder for each run, named by its run id (see `record`), or packed (see `packs`).
 """
@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import PROJECT, InputError, config, packs, reason
+from lib import PROJECT, InputError, config, outputs_folder, packs, reason
 from lib.config import NAMED, STARTED, Config
 from lib.record import Run, read_run
 
 if TYPE_CHECKING:
     import pandas
 
-OUTPUTS = PROJECT / "outputs"
-PUBLISHED = OUTPUTS / "published"
-RERUN = "rerun"  # folder in `outputs/` for runs that are run again; it is not a study
+PUBLISHED = PROJECT / "outputs" / "published"
+RERUN = "rerun"  # folder beside the studies for runs that are run again; it is not a study
 PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
 
 
@@ -41,8 +40,8 @@ class State:
 
     @property
     def name(self) -> str:
-        """Its folder, relative to `outputs/` if it is in there."""
-        return str(self.folder.relative_to(OUTPUTS) if self.folder.is_relative_to(OUTPUTS) else self.folder)
+        """See `name_of`."""
+        return name_of(self.folder)
 
 
 def state(folder: Path) -> State | None:
@@ -61,22 +60,49 @@ def state(folder: Path) -> State | None:
     return State(folder, done, failed, running, problems, has_maps) if done or failed or running or problems else None
 
 
-def studies(outputs: Path = OUTPUTS) -> list[State]:
-    """Every study in `outputs/`, then every study in `outputs/published/`."""
+def roots(outputs: Path | None = None) -> tuple[Path, Path]:
+    """The folders that studies are in: `outputs`, by default `outputs_folder`, and that of the published ones.
+
+    The latter is the project's, unless `outputs` has one of its own.
+    """
+    outputs = outputs or outputs_folder()
+    own = outputs / PUBLISHED.name
+    return outputs, own if own.is_dir() else PUBLISHED
+
+
+def name_of(folder: Path) -> str:
+    """A study's folder as people see it: relative to that of all studies if it is in there."""
+    inside = [root for root in (outputs_folder(), PUBLISHED.parent) if folder.is_relative_to(root)]
+    return str(folder.relative_to(inside[0]) if inside else folder)
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder of a study: absolute, from the project's folder, or as `name_of` says. Raises InputError."""
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{name}: is in the home folder of an unknown user; give the folder of a study") from error
+    places = [root / path for root in (PROJECT, outputs_folder(), PUBLISHED.parent)]
+    return next(filter(os.path.isdir, places), places[0])
+
+
+def studies(outputs: Path | None = None) -> list[State]:
+    """Every study in both `roots`."""
+    own, published = roots(outputs)
     folders = [
         folder
-        for root in (outputs, outputs / PUBLISHED.name)
+        for root in (own, published)
         if root.is_dir()
         for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".") and folder != outputs / RERUN
+        if folder.is_dir() and not folder.name.startswith(".") and folder not in (own / RERUN, published)
     ]
-    return [found for folder in folders if folder != outputs / PUBLISHED.name and (found := state(folder))]
+    return [found for folder in folders if (found := state(folder))]
 
 
-def default_study(outputs: Path = OUTPUTS, published: str = "demo") -> Path:
+def default_study(outputs: Path | None = None, published: str = "demo") -> Path:
     """The study that a notebook opens by default: that of `make study`, else this one of the published studies."""
-    own = outputs / "demo"
-    return own if count_finished(own) else outputs / PUBLISHED.name / published
+    own = roots(outputs)[0] / "demo"
+    return own if count_finished(own) else roots(outputs)[1] / published
 
 
 def count_finished(folder: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import PROJECT, InputError, reason
+from lib import PROJECT, InputError, outputs_folder, reason
 from lib.config import NAMED, Config, resolve
 
 PARAMS = PROJECT / "params"
@@ -135,11 +135,14 @@ def read_yaml(path: Path) -> dict:
 def from_notebook(namespace: dict) -> Config:
     """The configuration from a notebook's parameters cells; an unknown injected name raises InputError.
 
+    An empty `out_dir` becomes `by-hand` in the folder of studies.
+
     Args:
         namespace: the notebook's `globals()`. Papermill starts the cell that it injects with `# Parameters`; names
             assigned in such a cell must be parameters of the notebook.
     """
     own = {field.name for field in fields(Config)} | {"out_dir"}
+    namespace["out_dir"] = namespace.get("out_dir") or str(outputs_folder() / "by-hand")
     injected = {}
     for cell in namespace.get("In", ()):
         if cell.startswith("# Parameters\n"):

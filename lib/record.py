@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 import numpy as np
 
 from lib import InputError, reason
-from lib.config import NAMED, Cell, Config
+from lib.config import NAMED, Cell, Config, is_word
 
 FORMAT = 1
 RECORD_KEYS = {
@@ -38,7 +39,7 @@ RECORD_KEYS = {
     "key": str,
     "format": int,
 }
-NUMBERS = tuple(field.name for field in fields(Config) if field.type in (int, float))
+KINDS = {field.name: field.type for field in fields(Config)}  # of parameters
 SCORES = ("accuracy", "iou", "iou_pooled", "iou_soft")
 METRICS = (*SCORES, "epochs")
 COUNTS = ("tp", "fp", "fn", "tn")
@@ -107,6 +108,8 @@ class Run:
         columns = self._columns("per_image", {"id": "str", "iou_soft": "float64", **dict.fromkeys(COUNTS, "int64")})
         if not len(columns["id"]):
             raise self._unreadable("per_image", "it has no images")
+        if not all(map(str.isprintable, columns["id"].tolist())):
+            raise self._unreadable("per_image", "a name in its column id is not printable")
         for name in ("accuracy", "iou", "iou_soft", *COUNTS):
             if name in columns and ((columns[name] < 0).any() or name not in COUNTS and (columns[name] > 1).any()):
                 raise self._unreadable("per_image", f"a value of its column {name} is out of range")
@@ -260,11 +263,8 @@ def _wrong_key(record: object) -> str | None:
         for key, name, kind in parts
         if name not in record[key] or not isinstance(record[key][name], kind)
     ]
-    wrong += [
-        f"params.{name}"[:100]
-        for name, value in record["params"].items()
-        if not isinstance(value, (str, bool, int, float)) or name in NUMBERS and not _is_number(value)
-    ]
+    wrong += [f"params.{name}"[:100] for name, value in record["params"].items() if not _is_parameter(name, value)]
+    wrong += ["data.counts"] * any(not (_is_number(n) and n >= 0) for n in record["data"].get("counts", {}).values())
     wrong += [
         f"data.{name}"
         for name, low in (("images", 1), ("positive_share", 0))
@@ -283,8 +283,20 @@ def _wrong_key(record: object) -> str | None:
         if f"seconds.{name}" not in wrong and not 0 <= value < 1e12
     ]
     wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
-    wrong += ["key_parts"] if not isinstance(record.get("key_parts", {}), dict) else []
+    wrong += [name for name in ("key_parts", "dead_units") if not isinstance(record.get(name, {}), dict)]
+    wrong += ["dead_units"] * any(
+        not (isinstance(shares, dict) and all(map(_is_number, shares.values())))
+        for shares in (record.get("dead_units", {}).values() if "dead_units" not in wrong else ())
+    )
     return wrong[0] if wrong else None
+
+
+def _is_parameter(name, value):
+    """Whether a value has the type, and a text the form, that `resolve` asks for; a name unknown there can have any."""
+    kind = KINDS.get(name, type(value))
+    if not re.fullmatch("[a-z][a-z0-9_]{0,50}", name) or kind not in (str, bool, int, float):
+        return False
+    return is_word(name, value) if kind is str else isinstance(value, bool) if kind is bool else _is_number(value)
 
 
 def _is_number(value):

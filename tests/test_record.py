@@ -54,6 +54,27 @@ def changed(**changes):
             )
             for name, value in (("epochs", [3]), ("image_size", {"a": 1}), ("learning_rate", "0.1"), ("tag", None))
         ),
+        *(
+            (
+                changed(params=record(SECOND, "bce")["params"] | {name: value}),
+                f"params.{name} is missing, has the wrong type",
+            )
+            for name, value in (
+                ("loss", "<b>"),
+                ("model", "`x`"),
+                ("dataset", "celeba"),
+                ("size", "../.."),
+                ("tag", "a`b"),
+                ("part", "ear"),
+                ("monitor", "$x$"),
+                ("encoder_weights", "\x1b[2J"),
+                ("data", "a\x9bb"),
+                ("restore_best", "yes"),
+                ("<img>", 1),
+            )
+        ),
+        (changed(data=record(SECOND, "bce", counts={"train": "many"})["data"]), "data.counts"),
+        (changed(dead_units={"first_epoch": [1]}), "dead_units"),
         (changed(format=2), "has format 2"),
         (changed(run_id="another"), "has the parameters of 'bfcn32s-"),
         (json.dumps(record(SECOND, "iou")), "belongs to the run 'bfcn32s-lfw-small-hair-iou'"),
@@ -78,6 +99,7 @@ def test_a_folder_that_is_no_finished_run_is_a_problem_not_a_failure(folder, tex
         ("history.csv", b"epoch,loss\n1,0.5\n2\n", lambda run: run.history),
         ("per_image.csv", b"id,accuracy\nAnn,1\n", lambda run: run.per_image),
         ("per_image.csv", b"id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn,1,1,1,,0,0,0\n", lambda run: run.per_image),
+        ("per_image.csv", b"id,accuracy,iou,iou_soft,tp,fp,fn,tn\n\x1b[2J,1,1,1,1,0,0,0\n", lambda run: run.per_image),
         ("probabilities.npz", b"", lambda run: run.probabilities()),
         ("probabilities.npz", b"PK\x03\x04 cut off", lambda run: run.probabilities()),
         ("probabilities.npz", None, lambda run: run.probabilities()),

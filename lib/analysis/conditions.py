@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import PROJECT, InputError, outputs
+from lib import InputError, outputs
 from lib.analysis import intervals, names, stats
 from lib.analysis import mixed_model as mixed
 from lib.analysis.intervals import Effect
@@ -125,7 +125,7 @@ def check_images(one: Run, other: Run) -> None:
 
 
 def read(study_dir: str | Path = "") -> dict[str, Study]:
-    """The studies beyond the paper by name, each from `outputs/` or as published: the one with more finished runs.
+    """The studies beyond the paper by name, each of one's own or as published: the one with more finished runs.
 
     Args:
         study_dir: read only this study.
@@ -133,9 +133,9 @@ def read(study_dir: str | Path = "") -> dict[str, Study]:
         InputError: no finished run in `study_dir`, or in any of `STUDIES`.
     """
     if study_dir:
-        folder = PROJECT / study_dir
+        folder = outputs.folder_of(study_dir)
         return {folder.name: outputs.read_study(folder)}
-    roots = [PROJECT / "outputs", PROJECT / "outputs" / "published"]
+    roots = outputs.roots()
     finished = {name: [outputs.count_finished(root / name) for root in roots] for name in STUDIES}
     found = {
         name: outputs.read_study(roots[int(np.argmax(counts))] / name)

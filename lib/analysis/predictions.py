@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lib import InputError, record
+from lib import InputError, markdown, record
 from lib.analysis import pairs
 from lib.beyond.scores import histograms, iou_at_levels
 from lib.config import Config, recorded
@@ -136,7 +136,7 @@ def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] 
 
     Returns:
         (the result of `test_pictures`, or None if the data are not available; the image's index in the test part; a
-        sentence if they are not available, else "").
+        sentence in Markdown if they are not available, else "").
     Raises:
         InputError: if the two runs were tested on different images.
     """
@@ -148,7 +148,7 @@ def example_pictures(iou: Run, bce: Run) -> tuple[tuple[np.ndarray, np.ndarray] 
         return test_pictures(bce), chosen, ""
     except InputError as error:
         note = (
-            f"The picture of `{bce.per_image['id'][chosen]}` cannot be shown ({error}). Left after IoU "
-            "loss, right after BCE loss; above the masks, below the probabilities."
+            f"The picture of {markdown(bce.per_image['id'][chosen])} cannot be shown ({markdown(error)}). Left after "
+            "IoU loss, right after BCE loss; above the masks, below the probabilities."
         )
         return None, chosen, note

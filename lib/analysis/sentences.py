@@ -1,13 +1,13 @@
 """The results of a study in words: sentences that are correct whichever loss is better.
 
 Every function takes the result of `outputs.read_study` and accepts a study with only some runs finished; sentences are
-Markdown. Differences are always IoU loss minus BCE loss. A difference is called clear if its 95 % interval (Student's t
-over the cells) does not include zero.
+Markdown, in which texts of records are shown as they are. Differences are always IoU loss minus BCE loss. A difference
+is called clear if its 95 % interval (Student's t over the cells) does not include zero.
 """
 
 import numpy as np
 
-from lib import config
+from lib import config, markdown
 from lib.analysis import names, pairs, paper, stats
 from lib.analysis.pairs import collapsed, is_capped, usable
 from lib.analysis.tables import Table
@@ -53,7 +53,7 @@ def unanswered(study: Study) -> str:
     reasons = [f"{missing} of {len(config.CELLS)} pairs of runs are missing (run the rest)"] if missing else []
     found = [differing for _, *pair in pairs.pairs(study) if (differing := pairs.unlike(*pair))]
     if found:
-        words = ", ".join(sorted({name for differing in found for name in differing}))
+        words = markdown(", ".join(sorted({name for differing in found for name in differing})))
         reasons.append(f"{len(found)} pairs differ in more than the loss ({words}; run them again alike)")
     if sum(bool(is_capped(run) or collapsed(run)) for run in runs) > len(runs) / 10:
         if capped:
@@ -114,11 +114,13 @@ def completeness(study: Study) -> str:
     for run, kind in ((run, collapsed(run)) for run in study.values()):
         if kind:
             lines.append(
-                f"**`{run.run_id}` calls every pixel of every test image {kind}**: its training collapsed, and "
+                f"**{markdown(run.run_id)} calls every pixel of every test image {kind}**: its training collapsed, and "
                 "its scores are those of a constant mask."
             )
     if study.problems:
-        lines.append("\n".join(["Folders that were skipped:", "", *(f"- {problem}" for problem in study.problems)]))
+        lines.append(
+            "\n".join(["Folders that were skipped:", "", *(f"- {markdown(problem)}" for problem in study.problems)])
+        )
     return "\n\n".join(lines)
 
 
@@ -130,7 +132,7 @@ def provenance(study: Study) -> str:
         every = [STARTED | run.record["params"] for run in runs]  # as records without it were
         values = sorted({str(params[name]) for params in every if name in params})
         if values:
-            found.append(f"{words} {' or '.join(values)}")
+            found.append(f"{words} {markdown(' or '.join(values))}")
     others = sorted(
         {
             paper.DATASETS.get(run.cell.dataset, run.cell.dataset)
@@ -144,7 +146,7 @@ def provenance(study: Study) -> str:
         if others
         else ""
     )
-    return f"{pairs.data_note(runs)}{caution} Settings: {', '.join(found)}."
+    return f"{markdown(pairs.data_note(runs))}{caution} Settings: {', '.join(found)}."
 
 
 def threshold_effect(study: Study) -> str:

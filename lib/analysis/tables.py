@@ -3,7 +3,6 @@
 import csv
 import os
 from dataclasses import dataclass, replace
-from html import escape
 from math import isnan
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import InputError, config
+from lib import InputError, config, html
 from lib.analysis import names, pairs, paper, stats
 from lib.analysis.pairs import usable
 from lib.analysis.paper import ROUNDING
@@ -81,11 +80,11 @@ class Table:
         words = [any(isinstance(value, str) for value in column) for column in zip(*self.rows)] or [False] * len(
             self.columns
         )
-        head = "".join(f'<th scope="col"{left * w}>{escape(name)}</th>' for name, w in zip(self.columns, words))
+        head = "".join(f'<th scope="col"{left * w}>{html(name)}</th>' for name, w in zip(self.columns, words))
         body = ""
         for row in self.rows:
             bold = self._bold(row)
-            texts = [escape(_text(value)) for value in row]
+            texts = [html(_text(value)) for value in row]
             body += (
                 "<tr>"
                 + "".join(
@@ -94,13 +93,13 @@ class Table:
                 )
                 + "</tr>\n"
             )
-        foot = f'<tfoot><tr><td colspan="{len(self.columns)}"{left}>{escape(self.note)}</td></tr></tfoot>\n'
+        foot = f'<tfoot><tr><td colspan="{len(self.columns)}"{left}>{html(self.note)}</td></tr></tfoot>\n'
         return (
-            f"<table>\n<caption{left}>{escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+            f"<table>\n<caption{left}>{html(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>\n{body}</tbody>\n{foot if self.note else ''}</table>"
         )
 
-    def _repr_markdown_(self) -> str:
+    def __str__(self) -> str:
         lines = [[name.replace("|", "\\|") for name in self.columns]]
         for row in self.rows:
             bold = self._bold(row)
@@ -110,8 +109,6 @@ class Table:
         text = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
         text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
         return "\n".join([self.title, "", *text, *(["", self.note] if self.note else [])])
-
-    __str__ = _repr_markdown_
 
 
 def paper_table(study: Study, model: str, dataset: str) -> Table:

@@ -9,15 +9,15 @@ from typing import Literal
 
 from filelock import FileLock
 
-from lib import PROJECT, InputError, reason
+from lib import PROJECT, InputError, outputs_folder, reason
 
 
 def cache_root(cache: str | Path | None = None) -> Path:
-    """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `outputs/cache`. It is made if it is missing.
+    """The cache folder: `cache`, else $IOU_STUDY_CACHE, else `cache` in that of studies. It is made if it is missing.
 
     Raises InputError if it cannot be made.
     """
-    path = cache or os.environ.get("IOU_STUDY_CACHE") or "outputs/cache"
+    path = cache or os.environ.get("IOU_STUDY_CACHE") or outputs_folder() / "cache"
     with writing(path, RuntimeError, ValueError):  # the last two: the path is not valid
         path = PROJECT / Path(path).expanduser()
         path.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from lib import PROJECT, InputError, outputs
+from lib import InputError, outputs, outputs_folder
 from lib.outputs import read_study
 from lib.params import configurations
 from lib.study import execute
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.data:
             overrides["data"] = options.data if options.data == "synthetic" else str(Path(options.data).resolve())
         suffix = f"-seed{options.seed}" if options.seed else f"-{options.seeds}seeds" if options.seeds else ""
-        study = Path(options.out or PROJECT / "outputs" / (options.profile + suffix)).resolve()
+        study = Path(options.out or outputs_folder() / (options.profile + suffix)).resolve()
         if options.command == "doctor":
             from lib.study import doctor
 
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.command == "rerun":
             from lib.study import rerun
 
-            out = study if options.out else outputs.OUTPUTS / outputs.RERUN
+            out = study if options.out else outputs_folder() / outputs.RERUN
             print(rerun.comparison(*rerun.rerun(Path(options.record), out, overrides.get("data"), options.run_id)))
             return 0
         if options.command == "report":

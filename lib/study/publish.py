@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import InputError, outputs, packs
+from lib import InputError, markdown, outputs, packs
 from lib.analysis import conditions, paper, sentences, stopping
 from lib.analysis.predictions import read_pictures
 from lib.config import recorded
@@ -132,7 +132,7 @@ def readme(study: Study, name: str, with_maps: bool) -> str:
         ]
     text = "\n\n".join([*text, *filter(None, [stopping.sentence(study)])])
     picture = " and `summary.png` are those" if (study.folder / "summary.png").is_file() else " has those"
-    return README.format(name=name, text=text, kept=kept, picture=picture)
+    return README.format(name=markdown(name), text=text, kept=kept, picture=picture)
 
 
 def _refuse_link(path: Path):

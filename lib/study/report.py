@@ -13,11 +13,18 @@ from lib.study import execute
 from lib.view import plots, report_masks
 
 NOTEBOOKS = PROJECT / "notebooks"
+# The second line behind `lib.markdown`: a page without scripts, frames, forms and addresses, of these elements alone.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+ELEMENTS = (
+    "h1 h2 h3 p a b strong em code pre ul ol li br hr blockquote div span table caption thead tbody tfoot tr th td"
+).split()
+ATTRIBUTES = {"a": ["href"], "th": ["scope", "style"], "td": ["colspan", "style"], "caption": ["style"]}
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
 <style>
 body {{ max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff;
@@ -111,18 +118,27 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
 
 
 def html(notebook: Path, title: str, more: str = "") -> str:
-    """An executed notebook, with `more` below it, as one HTML page with embedded images and without code or scripts."""
+    """An executed notebook, with `more` below it, as one HTML page without code, scripts or addresses."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
+        sanitize_html=True,
         template_name="basic",
         exclude_input=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
-        embed_images=True,
     )
+    exporter.register_filter("clean_html", _clean)
     body, _ = exporter.from_filename(str(notebook))
-    return PAGE.format(title=escape(title), body=body + more)
+    return PAGE.format(title=escape(title), policy=POLICY, body=body + more)
+
+
+def _clean(html: str) -> str:
+    """HTML of an output with `ELEMENTS` alone; of others the tags are shown as text."""
+    from bleach import clean
+    from bleach.css_sanitizer import CSSSanitizer
+
+    return clean(html, ELEMENTS, ATTRIBUTES, css_sanitizer=CSSSanitizer(["text-align"]))
 
 
 def _execute(study, target):

@@ -1,11 +1,12 @@
 """The front page: every study, its state, and the image on which the two losses disagree most."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import ipywidgets
 from IPython.display import HTML, display
 
-from lib import PROJECT, InputError, config, outputs
+from lib import PROJECT, InputError, config, html, outputs
 from lib.outputs import State
 from lib.view.inspector import Inspector
 
@@ -50,8 +51,6 @@ def front_page() -> None:
 
 def _overview(states: list[State]) -> str:
     """A table in HTML: a row for each study, with its failed and unreadable runs below it."""
-    from html import escape
-
     total, rows = len(config.CELLS) * len(config.PAPER["loss"]), []
     for state in states:
         planned = {cell.run_id(loss) for cell in config.CELLS for loss in config.PAPER["loss"]}
@@ -62,14 +61,14 @@ def _overview(states: list[State]) -> str:
             _link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html", "tables")
         ]
         details = [
-            f"<li>{_link(state.folder / '.failed' / run / 'train.ipynb', run)}: {escape(reason)}</li>"
+            f"<li>{_link(state.folder / '.failed' / run / 'train.ipynb', run) or html(run)}: {html(reason)}</li>"
             for run, reason in state.failed.items()
         ]
-        details += [f"<li>{escape(problem)}</li>" for problem in state.problems]
-        details += [f"<li>missing: {escape(', '.join(missing))}</li>"] if missing else []
+        details += [f"<li>{html(problem)}</li>" for problem in state.problems]
+        details += [f"<li>missing: {html(', '.join(missing))}</li>"] if missing else []
         notebooks = [link for run in state.done if (link := _link(state.folder / run / "train.ipynb", run))]
         cells = [
-            escape(state.name),
+            html(state.name),
             f"{len(state.done)} of {total}" if is_papers and len(known) <= total else len(state.done),
             len(state.running),
             len(state.failed),
@@ -84,7 +83,7 @@ def _overview(states: list[State]) -> str:
             if lines:
                 rows.append(
                     '<tr><td colspan="6" style="text-align: left"><details>'
-                    f"<summary>{escape(state.name)}: {title}</summary><ul>{''.join(lines)}</ul></details></td></tr>"
+                    f"<summary>{html(state.name)}: {title}</summary><ul>{''.join(lines)}</ul></details></td></tr>"
                 )
     header = "".join(
         f'<th scope="col">{name}</th>' for name in ("study", "runs done", "running", "failed", "missing", "open")
@@ -95,9 +94,13 @@ def _overview(states: list[State]) -> str:
 
 
 def _link(path: Path, text: str) -> str:
-    """A link that JupyterLab opens from `notebooks/`; "" if there is no such file."""
-    from html import escape
+    """A link that JupyterLab opens from `notebooks/`; "" if there is no such file.
 
-    if not path.exists() or not path.is_relative_to(PROJECT):
+    JupyterLab opens neither hidden files nor those outside the project: the path stands in place of the link.
+    """
+    if not path.exists():
         return ""
-    return f'<a href="../{escape(path.relative_to(PROJECT).as_posix())}">{escape(text)}</a>'
+    inside = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else None
+    if inside is None or any(part.startswith(".") for part in inside.parts):
+        return f"{html(text)} (<code>{html(path)}</code>)"
+    return f'<a href="../{quote(inside.as_posix())}">{html(text)}</a>'

@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 from traitlets import Dict, Float, List, Unicode
 
-from lib import PROJECT, InputError, outputs
+from lib import InputError, outputs
 from lib.analysis import pairs as paired
 from lib.analysis import predictions
 from lib.analysis.predictions import Evaluation
@@ -76,7 +76,7 @@ class Inspector(anywidget.AnyWidget):
         """Shows a study's runs `first` and `second`, by default a pair; an error becomes the message.
 
         Args:
-            study: its folder, absolute, from `outputs/` or from the project's folder.
+            study: its folder, see `outputs.folder_of`.
             first: a run id; "" is the first pair's run with IoU loss.
             second: a run id, or "" for none; None, or a run tested on other images, is the run with the other loss.
         """
@@ -84,7 +84,7 @@ class Inspector(anywidget.AnyWidget):
             return
         self._showing, self.message = True, ""
         try:
-            self._show(_folder(study), first, second)
+            self._show(outputs.folder_of(study), first, second)
         except InputError as error:
             self._evaluations, self._images, self.content = [], None, {}
             self.message = str(error)
@@ -92,7 +92,7 @@ class Inspector(anywidget.AnyWidget):
             self._showing = False
 
     def _show(self, folder, first, second):
-        self.study = _name(folder)
+        self.study = outputs.name_of(folder)
         found = [state.name for state in outputs.studies() if state.done]
         self.studies = found if self.study in found else [*found, self.study]
         if self._study is None or self._study.folder != folder:
@@ -147,19 +147,6 @@ class Inspector(anywidget.AnyWidget):
                 {"row": row, "runs": [evaluation.run.run_id for evaluation in self._evaluations]},
                 [np.ascontiguousarray(array).tobytes() for array in arrays],
             )
-
-
-def _folder(study):
-    """The folder of a name: absolute, relative to the project's folder, or else relative to `outputs/`."""
-    try:
-        path = PROJECT / Path(study).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{study}: is in the home folder of an unknown user; give the folder of a study") from error
-    return path if path.is_dir() or not (outputs.OUTPUTS / study).is_dir() else outputs.OUTPUTS / study
-
-
-def _name(folder):
-    return str(folder.relative_to(outputs.OUTPUTS) if folder.is_relative_to(outputs.OUTPUTS) else folder)
 
 
 def _sent(evaluation):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from lib import InputError
+from lib import InputError, plain
 from lib.view.plots import COLOURS, GREY, NAMES, STYLE, check_together
 
 ERRORS = {"true positive": "#56B4E9", "false positive": "#F0E442", "false negative": "#D55E00"}
@@ -39,7 +39,7 @@ def samples(
         row[1].imshow(colours[np.where(label > 2, 1, label)])
         _show_gray(row[2], hair)
         _show_gray(row[3], face)
-        row[0].set_ylabel(name, fontsize=8)
+        row[0].set_ylabel(plain(name), fontsize=8)
     for ax, title in zip(axes[0], ("input", "3-class label", "label with hair", "label without hair")):
         ax.set_title(title)
     handles = [Patch(color=np.divide(colour, 255), label=name) for name, colour in CLASSES.items()]
@@ -64,7 +64,7 @@ def masks(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, tit
         shown = _show_gray(row[2], p)
         _show_gray(row[3], p > 0.5)
         row[4].imshow(error_map(image, label, p > 0.5))
-        row[0].set_ylabel(title)
+        row[0].set_ylabel(plain(title))
     for ax, name in zip(axes[0], ("image", "label", "probability P", "mask, P > 0.5", "errors")):
         ax.set_title(name)
     fig.colorbar(shown, ax=axes, label="probability P", shrink=min(1, 1.8 / len(images)))
@@ -104,7 +104,7 @@ def example_outputs(
         bottom.set_title(f"{NAMES[loss]}: P\nIoU′ {scores['iou_soft']:.3f}")
         for ax in (top, bottom):
             ax.spines[:].set(color=COLOURS[loss], linewidth=2)
-    fig.suptitle(image_id, fontsize=10)
+    fig.suptitle(plain(image_id), fontsize=10)
     fig.colorbar(shown, ax=axes, label="probability P", shrink=0.6)
     return fig
 

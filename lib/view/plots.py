@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from lib import InputError
+from lib import InputError, plain
 from lib.analysis import names, paper, stats
 from lib.config import Cell
 
@@ -190,7 +190,7 @@ def iou_accuracy_bounds(
         named = [point for point in points if point[3] == loss]
         for (accuracy, iou, label, _), y in zip(named, _apart([iou for _, iou, *_ in named], 10 / per_share)):
             ax.annotate(
-                label,
+                plain(label),
                 (accuracy, iou),
                 (side, per_share * (y - iou)),
                 textcoords="offset points",
@@ -371,7 +371,7 @@ def check_together(**arrays: Sequence | Mapping) -> None:
 
 def _label_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Names the rows 0, 1, ... of a chart, from the top."""
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), list(map(plain, labels)))
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")

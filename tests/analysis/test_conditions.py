@@ -203,7 +203,8 @@ def test_a_study_beyond_the_papers_is_told_from_its_32_runs(study):
 
 
 def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(conditions, "PROJECT", tmp_path)
+    monkeypatch.setenv("IOU_STUDY_OUTPUTS", str(tmp_path / "outputs"))
+    (tmp_path / "outputs" / "published").mkdir(parents=True)
     with pytest.raises(InputError, match="^outputs/: holds none of the studies photographs, paper-photographs, losses"):
         conditions.read()
     old = tmp_path / "old"
@@ -215,7 +216,7 @@ def test_what_cannot_be_read_is_refused(study, tmp_path, monkeypatch):
 
 
 def test_the_study_with_more_finished_runs_is_read(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(conditions, "PROJECT", tmp_path)
+    monkeypatch.setenv("IOU_STUDY_OUTPUTS", str(tmp_path / "outputs"))
     begun, published = tmp_path / "outputs" / "losses", tmp_path / "outputs" / "published" / "losses"
     shutil.copytree(study.folder, published)
     shutil.copytree(next(iter(study.values())).folder, begun / next(iter(study)))

@@ -28,7 +28,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @contextlib.contextmanager
 def running(root: Path, study: str):
     """Starts JupyterLab in the folder `root`, its settings and all; yields a function from a notebook's name to its
-    address. The inspector opens with `study`."""
+    address. The inspector opens with `study`; one's own studies are in `outputs`."""
     shutil.copytree(PROJECT / "notebooks", root / "notebooks")
     path = root / "notebooks" / "inspect.ipynb"
     path.write_text(path.read_text().replace('study_dir: str = \\"\\"', f'study_dir: str = \\"{study}\\"'))
@@ -57,7 +57,11 @@ def running(root: Path, study: str):
     ]
     with open(root / "lab.log", "wb") as log:
         server = subprocess.Popen(
-            command, cwd=root, stdout=log, stderr=log, env={**os.environ, **own, "JUPYTER_TOKEN": token}
+            command,
+            cwd=root,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **own, "JUPYTER_TOKEN": token, "IOU_STUDY_OUTPUTS": str(root / "outputs")},
         )
     address = f"http://127.0.0.1:{port}"
     try:

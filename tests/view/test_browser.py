@@ -7,12 +7,16 @@ import nbformat
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from hostile_study import FIRES, IDS, NAME, TEXT, hostile_faces, write_hostile_study
 from lab import CHROMIUM, notebook_of, run_notebook, running
 from lessons import LESSONS, differences, read, with_solutions
+from official_files import place
 from playwright.sync_api import expect, sync_playwright
+from tiny_runs import TINY
 
-from lib import PROJECT, outputs
+from lib import PROJECT, config, outputs
 from lib.analysis import pairs, predictions
+from lib.study import report
 
 STUDY = PROJECT / "outputs" / "published" / "demo"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `make browser` installs it on Debian")
@@ -234,6 +238,97 @@ def test_two_clicks_from_the_front_page_to_the_largest_disagreement(page, lab):
     expect_shown(inspector, image)
     violations = Axe().run(page, context=".jp-OutputArea-output table, .widget-vbox").response["violations"]
     assert not violations, [(found["id"], found["nodes"][0]["html"][:200]) for found in violations]
+
+
+# ---- a stranger's study ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hostile(root, page):
+    """A study from a stranger among one's own, with its report."""
+    study = root / "outputs" / NAME
+    write_hostile_study(study)
+    report.write(study)
+    return study
+
+
+def read_whole(page, *texts):
+    """These texts are there to be read, and none of them ran, nor became a link or a formula."""
+    shown = " ".join(page.locator("body").inner_text().split())
+    missing = [text for text in texts if " ".join(text.split()) not in shown]
+    assert not missing, shown[:3000]
+    assert page.evaluate("[window.fired, document.querySelectorAll('mjx-container, [href^=javascript]').length]") == [
+        None,
+        0,
+    ]
+
+
+def ran(page):
+    expect(page.locator(".jp-CodeCell .jp-InputArea-prompt").last).to_have_text(
+        re.compile(r"\[\d+\]:"), timeout=180_000
+    )
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    assert page.locator(".jp-OutputArea-output[data-mime-type*=error]").count() == 0
+
+
+def test_nothing_of_a_strangers_study_runs_in_its_report(page, hostile):
+    page.goto((hostile / "report.html").as_uri())
+    read_whole(page, TEXT, FIRES, NAME)
+    page.evaluate(
+        "document.body.append(document.createRange().createContextualFragment('<img src=x onerror=window.fired=1>'))"
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.fired") is None  # the page's policy refuses what the escapes would have missed
+    page.problems.clear()
+
+
+@pytest.mark.parametrize("notebook", ["analysis", "beyond"])
+def test_nothing_of_a_strangers_study_runs_in_a_notebook(page, lab, root, hostile, notebook):
+    path = root / "notebooks" / f"{notebook}.ipynb"
+    content = read(path)
+    cell = next(cell for cell in content.cells if "parameters" in cell.metadata.get("tags", ()))
+    cell.source = f"study_dir: str = {NAME!r}"
+    nbformat.write(content, path)
+    run_notebook(page, lab(path.name))
+    ran(page)
+    read_whole(page, TEXT, NAME, *([FIRES] if notebook == "analysis" else []))
+
+
+def test_nothing_of_a_strangers_study_runs_on_the_front_page_and_in_the_inspector(page, lab, root, hostile):
+    """And its links open, whatever its name; a failed run's notebook, which JupyterLab hides, is named by its path."""
+    path = root / "notebooks" / "index.ipynb"
+    content = path.read_text()
+    there = f"from pathlib import Path; import lib.view.front_page as page; page.PROJECT = Path({str(root)!r})\\n"
+    path.write_text(content.replace('"from lib.view.front_page', f'"{there}", "from lib.view.front_page'))
+    run_notebook(page, lab("index.ipynb"))
+    page.get_by_role("button", name=f"{NAME}: where do the losses disagree most?").click()
+    expect(page.locator(".iou-inspector canvas").first).to_be_visible()
+    for summary in page.locator("summary").all():
+        summary.click()
+    read_whole(page, TEXT, NAME, FIRES)
+    images = page.locator(".iou-inspector").get_by_role("combobox", name="image", exact=True).locator("option")
+    assert set(images.evaluate_all("options => options.map(option => option.value)")) == set(IDS)
+    read_whole(page, str(hostile / ".failed" / FIRES / "train.ipynb"))
+    page.get_by_role("link", name=config.CELLS[0].run_id("iou")).click()
+    expect(page.locator(".jp-NotebookPanel").nth(1)).to_be_visible()
+    opened = page.evaluate("window.jupyterapp.shell.currentWidget.context.path")
+    assert opened == f"outputs/{NAME}/{config.CELLS[0].run_id('iou')}/train.ipynb"
+    path.write_text(content)
+
+
+def test_no_name_of_a_strangers_face_runs_in_the_training(page, lab, root):
+    place(root / "faces", hostile_faces(), packed=False)
+    path = root / "notebooks" / "train.ipynb"
+    content = read(path)
+    at = next(number for number, cell in enumerate(content.cells) if "parameters" in cell.metadata.get("tags", ()))
+    given = {**TINY, "image_size": 32, "epochs": 1, "data": str(root / "faces"), "out_dir": str(root / "by-hand")}
+    lines = [f"{name} = {value!r}" for name, value in given.items()]
+    content.cells.insert(at + 1, nbformat.v4.new_code_cell("# Parameters\n" + "\n".join(lines)))
+    nbformat.write(content, path)
+    run_notebook(page, lab(path.name))
+    ran(page)
+    read_whole(page)
+    assert page.locator(".jp-OutputArea-output img").count() == 3  # samples, curves, masks
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
