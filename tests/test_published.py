@@ -1,11 +1,12 @@
 """The studies under outputs/published: consistent with their own maps and with today's code."""
 
 import numpy as np
+import pandas
 import papermill
 import pytest
 
 from lib import PROJECT, data, metrics, outputs, params
-from lib.analysis import conditions, intervals, paper, predictions, stats, stopping
+from lib.analysis import conditions, intervals, paper, predictions, stats, stopping, tables
 from lib.analysis.pairs import collapsed, is_capped, scores
 from lib.config import CELLS, resolve
 from lib.study import report
@@ -23,9 +24,15 @@ def demo():
 def test_published_studies_are_read_and_their_tables_are_of_their_records(folder, tmp_path):
     contents = outputs.read_study(folder)
     assert (len(contents) == 32 or conditions.is_beyond(contents)) and not contents.problems
-    for name, table in report.csv_tables(contents).items():
-        table.to_csv(tmp_path / f"{name}.csv")
-        assert (tmp_path / f"{name}.csv").read_text() == (folder / "tables" / f"{name}.csv").read_text(), name
+    made = report.csv_tables(contents)
+    tables.write(made, tmp_path)
+    assert {path.name for path in (folder / "tables").iterdir()} == {*(f"{name}.csv" for name in made), "README.md"}
+    for path in tmp_path.iterdir():
+        assert path.read_text() == (folder / "tables" / path.name).read_text(), path.name
+    for name, table in made.items():  # each is plain CSV with one row of names
+        read = pandas.read_csv(folder / "tables" / f"{name}.csv")
+        assert read.columns.tolist() == table.columns and len(read) == len(table.rows)
+        assert isinstance(read.index, pandas.RangeIndex)
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)

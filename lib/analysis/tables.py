@@ -2,11 +2,13 @@
 
 import csv
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
@@ -37,24 +39,9 @@ class Table:
     better: tuple[tuple[int, int, bool], ...] = ()  # (column, column, higher is better)
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes title and note as lines that start with "# ", then column names and rows at full precision.
-
-        The file is complete or not there; its folder is made if it is missing.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", newline="", encoding="utf-8", delete=False
-        )
-        try:
-            with temporary as file:
-                file.writelines(f"# {line}\n" for line in (self.title, self.note) if line)
-                csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
-            os.chmod(temporary.name, 0o644)  # temporary files are private, tables should not be
-            os.replace(temporary.name, path)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise
+        """Writes column names and rows at full precision, as `pandas.read_csv` reads them; for the note see `write`."""
+        with _replacing(Path(path)) as file:
+            csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
 
     def frame(self) -> "pandas.DataFrame":
         """The table as a pandas `DataFrame`, None as missing."""
@@ -109,6 +96,35 @@ class Table:
         text = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
         text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
         return "\n".join([self.title, "", *text, *(["", self.note] if self.note else [])])
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that is at its place when it is complete; its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", newline="", encoding="utf-8", delete=False
+    )
+    try:
+        with temporary as file:
+            yield file
+        os.chmod(temporary.name, 0o644)  # temporary files are private, tables should not be
+        os.replace(temporary.name, path)
+    except BaseException:
+        os.unlink(temporary.name)
+        raise
+
+
+def write(tables: Mapping[str, Table], folder: Path) -> None:
+    """Writes each table as `<name>.csv` into `folder`, and titles and notes into the folder's `README.md`."""
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv")
+    with _replacing(folder / "README.md") as file:
+        file.write("# Tables\n\nOne row of column names, then plain values; an empty value is missing.\n")
+        file.writelines(
+            f"\n## [{name}.csv]({name}.csv)\n\n{table.title}. {table.note}".rstrip() + "\n"
+            for name, table in tables.items()
+        )
 
 
 def paper_table(study: Study, model: str, dataset: str) -> Table:

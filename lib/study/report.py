@@ -83,8 +83,7 @@ def write(study: Path) -> str:
             for path in filter(Path.exists, (notebook, page, picture)):
                 os.replace(path, study / path.name)
         written = csv_tables(contents)
-        for name, table in written.items():
-            table.to_csv(study / "tables" / f"{name}.csv")
+        tables.write(written, study / "tables")
     except OSError as error:
         raise InputError(
             f"{study}: the report cannot be written there ({error.strerror or error}); make "

@@ -57,9 +57,8 @@ def _overview(states: list[State]) -> str:
         known = {*state.done, *state.failed, *state.running}
         is_papers = {run.partition("-seed")[0] for run in known} <= planned  # else a grid, whose plan is not known here
         missing = sorted(planned - known) if is_papers else []
-        links = [
-            _link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html", "tables")
-        ]
+        links = [_link(state.folder / file, file) for file in ("analysis.ipynb", "beyond.ipynb", "report.html")]
+        links += [_link(state.folder / "tables" / "README.md", "tables")]  # JupyterLab's links open files, not folders
         details = [
             f"<li>{_link(state.folder / '.failed' / run / 'train.ipynb', run) or html(run)}: {html(reason)}</li>"
             for run, reason in state.failed.items()
@@ -98,7 +97,7 @@ def _link(path: Path, text: str) -> str:
 
     JupyterLab opens neither hidden files nor those outside the project: the path stands in place of the link.
     """
-    if not path.exists():
+    if not path.is_file():
         return ""
     inside = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else None
     if inside is None or any(part.startswith(".") for part in inside.parts):

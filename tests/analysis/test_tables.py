@@ -68,18 +68,23 @@ def test_csv_holds_full_precision_and_leaves_nothing_else(tmp_path):
     TABLE.to_csv(path)
     TABLE.to_csv(path)
     with open(path, newline="", encoding="utf-8") as file:
-        assert [file.readline(), file.readline()] == ["# A <title>\n", "# Data: made up & small.\n"]
         rows = list(csv.reader(file))
     assert rows == [["name", "a", "b", "n"], ["x|y", "0.12345", "0.5", "3"], ["<b>", "", "nan", "2"]]
     assert [entry.name for entry in path.parent.iterdir()] == ["t.csv"]
+
+
+def test_tables_stand_beside_their_notes(tmp_path):
+    tables.write({"t": TABLE}, tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["README.md", "t.csv"]
+    assert "## [t.csv](t.csv)\n\nA <title>. Data: made up & small.\n" in (tmp_path / "README.md").read_text()
 
 
 def test_a_failed_write_leaves_the_old_table(tmp_path):
     path = tmp_path / "t.csv"
     TABLE.to_csv(path)
     with pytest.raises(UnicodeEncodeError):
-        Table("\ud800", [], []).to_csv(path)
-    assert path.read_text().startswith("# A <title>")
+        Table("", ["\ud800"], []).to_csv(path)
+    assert path.read_text().startswith("name,a,b,n\n")
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.csv"]
 
 
