@@ -2,10 +2,13 @@
 
 import os
 import re
+import sys
+import time
 from html import escape
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+ARRIVAL = 1.0  # seconds in which the cells of Run All reach the kernel
 
 
 class InputError(ValueError):
@@ -18,7 +21,13 @@ class InputError(ValueError):
         super().__init__(printable(text))
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints instead of a traceback."""
+        """What IPython prints instead of a traceback.
+
+        A notebook's kernel drops the cells that wait when one has failed, if they have reached it. A refusal
+        is so quick that some cells of Run All come later, so it waits for them.
+        """
+        if "ipykernel" in sys.modules:
+            time.sleep(ARRIVAL)
         return [f"{type(self).__name__}: {self}"]
 
 

@@ -5,6 +5,7 @@ import fnmatch
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -132,30 +133,58 @@ def read_yaml(path: Path) -> dict:
     return content
 
 
+# What the notebook's cells make of its configuration.
+MADE = ("config", "folder", "task", "network", "record", "run")
+
+
 def from_notebook(namespace: dict) -> Config:
-    """The configuration from a notebook's parameters cells; an unknown injected name raises InputError.
+    """The configuration from a notebook's parameters cells.
+
+    What an earlier configuration left in the notebook (`MADE`) is forgotten first, also if this one is refused: so no
+    later cell goes on with it.
 
     An empty `out_dir` becomes `by-hand` in the folder of studies.
 
     Args:
-        namespace: the notebook's `globals()`. Papermill starts the cell that it injects with `# Parameters`; names
-            assigned in such a cell must be parameters of the notebook.
+        namespace: the notebook's `globals()`. Its parameters cells are the cell with lines such as `epochs: int = 8`,
+            as it was run last, and those that papermill injects after it, which start with `# Parameters`.
+    Raises:
+        InputError: a name in a parameters cell that is no parameter or is given twice there, or a bad value.
     """
     own = {field.name for field in fields(Config)} | {"out_dir"}
     namespace["out_dir"] = namespace.get("out_dir") or str(outputs_folder() / "by-hand")
-    injected = {}
-    for cell in namespace.get("In", ()):
-        if cell.startswith("# Parameters\n"):
-            try:
-                statements = ast.parse(cell).body
-            except SyntaxError:  # not a cell of papermill, which is plain Python
-                continue
-            names = [
-                target.id
-                for node in statements
-                if isinstance(node, ast.Assign)
-                for target in node.targets
-                if isinstance(target, ast.Name)
-            ]
-            injected |= {name: namespace.get(name) for name in names if name not in own}
-    return resolve(injected, {name: namespace[name] for name in own - {"out_dir"} if name in namespace})
+    for name in MADE:
+        namespace.pop(name, None)
+    foreign = {}
+    for names in _parameter_cells(namespace.get("In", ()), own):
+        for name, count in Counter(names).items():
+            if name in own and count > 1:
+                raise InputError(f"parameter {name}: is given {count} times in the parameters cell; keep one line")
+        foreign |= {name: namespace.get(name) for name in names if name not in own}
+    return resolve(foreign, {name: namespace[name] for name in own - {"out_dir"} if name in namespace})
+
+
+def _parameter_cells(executed: Sequence[str], own: set[str]) -> list[list[str]]:
+    """The names that each parameters cell assigns: of the last one written by hand and those injected after it."""
+    found = []
+    for cell in executed:
+        try:
+            statements = ast.parse(cell).body
+        except (SyntaxError, ValueError):  # magics, other languages
+            continue
+        names, typed = [], []
+        for node in statements:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if _is_typed(node) else []
+            assigned = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+            names += assigned
+            typed += assigned if _is_typed(node) else []
+        if own & set(typed):
+            found = [names]
+        elif cell.startswith("# Parameters\n"):
+            found.append(names)
+    return found
+
+
+def _is_typed(node: ast.stmt) -> bool:
+    """Whether a statement is `name: type = value`."""
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)

@@ -1,14 +1,28 @@
 """lib/__init__.py: how errors and foreign text are told; where studies are."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+import lib
 from lib import PROJECT, InputError, html, markdown, outputs_folder, plain, printable, reason
 
 
-def test_bad_input_is_shown_without_a_traceback():
+def test_bad_input_is_shown_without_a_traceback(monkeypatch):
+    monkeypatch.setattr(lib, "ARRIVAL", 0.0)
     assert InputError("epochs: give 1 or more")._render_traceback_() == ["InputError: epochs: give 1 or more"]
+
+
+@pytest.mark.parametrize("ipykernel", [True, False])
+def test_a_refusal_in_a_kernel_waits_for_the_cells_of_run_all(monkeypatch, ipykernel):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if ipykernel:
+        monkeypatch.setitem(sys.modules, "ipykernel", None)
+    waited = []
+    monkeypatch.setattr(lib.time, "sleep", waited.append)
+    InputError("epochs: give 1 or more")._render_traceback_()
+    assert waited == [lib.ARRIVAL] * ipykernel
 
 
 @pytest.mark.parametrize(

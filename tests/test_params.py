@@ -1,11 +1,13 @@
 """lib/params.py: the runs that a profile stands for, parameter files, and a notebook's parameters."""
 
+import ast
+import json
 from dataclasses import asdict, replace
 
 import pytest
 
 from lib import PROJECT, InputError, params
-from lib.config import Config, resolve
+from lib.config import NOTEBOOK, Config, resolve
 from lib.params import from_notebook, read_yaml
 
 PARAMS = PROJECT / "params"
@@ -158,6 +160,71 @@ def test_an_unknown_parameter_injected_into_the_notebook_is_refused():
 
 def test_other_names_of_the_notebook_are_its_own():
     assert from_notebook({**asdict(Config()), "helper": 3, "In": ["", "helper = 3"]}) == Config()
+
+
+def typed(*lines: str) -> str:
+    return "\n".join(['model: str = "bfcn32s"  # network', "epochs: int = 8", *lines])
+
+
+def after(*cells: str) -> dict:
+    """The namespace of a notebook in which these cells were run."""
+    namespace = {"In": ["", *cells]}
+    for cell in cells:
+        exec(cell, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize(
+    "line, sentence",
+    [
+        ("epoch: int = 3", "unknown parameter 'epoch': did you mean 'epochs'?"),
+        ("epoch = 3", "unknown parameter 'epoch': did you mean 'epochs'?"),
+        ("seed, sed = 1, 2", "unknown parameter 'sed': did you mean 'seed'?"),
+        ("drop: float = 0.2", "unknown parameter 'drop': did you mean 'dropout'?"),
+        ("epochs: int = 3", "parameter epochs: is given 2 times in the parameters cell; keep one line"),
+        ("epochs = 3", "parameter epochs: is given 2 times"),
+        ('loss: str = "dise"', "parameter loss: 'dise' is not valid"),
+    ],
+)
+def test_a_line_typed_into_the_parameters_cell_is_refused_by_name_until_it_is_mended(line, sentence):
+    with pytest.raises(InputError, match=sentence.replace("?", r"\?")):
+        from_notebook(after(typed(line)))
+    mended = from_notebook(
+        after(typed(line), "config = 1", typed("patience: int = 2"), "helper: int = 3") | {"loss": "iou"}
+    )
+    assert (mended.epochs, mended.patience) == (8, 2)
+
+
+def test_cells_injected_after_the_parameters_cell_count_and_earlier_ones_do_not():
+    assert from_notebook(after(typed(), "# Parameters\nepochs = 3\n")).epochs == 3
+    assert from_notebook(after("# Parameters\nepohcs = 3\n", typed())) == Config()
+    with pytest.raises(InputError, match="unknown parameter 'epohcs'"):
+        from_notebook(after(typed(), "# Parameters\nepohcs = 3\n"))
+
+
+@pytest.mark.parametrize("loss", ["bce", "dise"])
+def test_a_new_configuration_forgets_what_the_last_one_left(loss):
+    namespace = after(typed()) | dict.fromkeys(params.MADE, "old") | {"loss": loss, "mine": 1}
+    try:
+        from_notebook(namespace)
+    except InputError:
+        assert loss == "dise"
+    assert not set(params.MADE) & set(namespace) and namespace["mine"] == 1
+
+
+def test_what_the_notebook_makes_of_its_configuration_is_known():
+    """Every name that a cell after the configuration uses and an earlier one made of it is forgotten."""
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    trees = [ast.parse("".join(cell["source"]).replace("%", "#")) for cell in cells[1:]]
+    made = {
+        target.id
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and "config" in ast.unparse(node.value)
+    }
+    assert made | {"config", "run"} <= set(params.MADE)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
