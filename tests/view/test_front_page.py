@@ -16,7 +16,7 @@ def test_the_front_page_tells_what_failed_and_what_is_missing(study):
 
 
 def test_every_link_of_the_front_page_opens_a_file():
-    page = front_page._overview(outputs.studies(outputs.OUTPUTS))
+    page = front_page._overview(outputs.studies())
     links = {unescape(link) for link in re.findall('href="../([^"]+)"', page)}
     assert "outputs/published/demo/tables/README.md" in links
     assert all((PROJECT / link).is_file() for link in links)
