@@ -31,14 +31,42 @@ def direction(values: np.ndarray) -> int | None:
 
 
 def headline(study: Study) -> str:
-    """The result in one line, by thresholded and by un-thresholded IoU, or why there is none (`unanswered`)."""
+    """The result in one line, by thresholded and by un-thresholded IoU, or why there is none (`unanswered`).
+
+    Each score has one of the ends of `stats.outcome`: a loss is better, no difference is larger than the margin, or the
+    question stays open.
+    """
     if why := unanswered(study):
         return f"**Did IoU loss beat BCE here? Not answered: {why}.**"
-    words = {1: "yes", 0: "no clear difference", -1: "no, BCE was better", None: "too few pairs of runs to tell"}
-    iou, soft = (
-        f"y {names.SCORES[metric]}: {words[direction(usable(study, metric)[1])]}" for metric in ("iou", "iou_soft")
+    ends = []
+    for metric in ("iou", "iou_soft"):
+        values = usable(study, metric)[1]
+        if len(values) < 2:
+            ends.append(f"y {names.SCORES[metric]}: not answered, as there are too few pairs of runs")
+            continue
+        low, high = stats.mean_interval(*values.T)
+        interval = f"95 % interval {low:+.3f} to {high:+.3f}"
+        better = "better by {:.3f} on average (" + interval + ")"
+        mean = float(np.subtract(*values.T).mean())
+        words = {
+            "a": f"IoU loss is {better.format(mean)}",
+            "b": f"BCE is {better.format(-mean)}",
+            "equal": f"no difference larger than {stats.MARGIN} ({interval})",
+            "open": f"not answered ({interval}: the difference may be smaller or larger than {stats.MARGIN}; "
+            "`--seeds 5` repeats every run)",
+        }
+        ends.append(f"y {names.SCORES[metric]}: {words[stats.outcome(*values.T)]}")
+    return f"**Did IoU loss beat BCE here? B{ends[0]}; b{ends[1]}.**{demonstration(study)}"
+
+
+def demonstration(study: Study) -> str:
+    """What to think of a result on drawn faces, and where real ones are; "" for a study of real faces."""
+    if any(run.record["params"].get("data") != "synthetic" for run in study.values()):
+        return ""
+    return (
+        " This is a demonstration on drawn faces with small networks: it shows how the comparison works. What was found "
+        "on real faces stands in `outputs/published/CONCLUSION.md`."
     )
-    return f"**Did IoU loss beat BCE here? B{iou}; b{soft}.**"
 
 
 def unanswered(study: Study) -> str:
@@ -188,8 +216,19 @@ def contrast(table: Table, first: str, second: str) -> str:
     if not (one[1] and other[1]):
         return f"**{pair}** cannot be compared yet: there is no finished pair of runs of both."
     means = [(row[2] + row[3]) / 2 for row in (one, other)]
-    same = "the same loss is ahead in both" if one[4] * other[4] > 0 else "not the same loss is ahead in both"
+    signs = [0 if not (row[5] > 0 or row[6] < 0) else np.sign(row[4]) for row in (one, other)]
+    if 0 in signs:
+        ahead = f"no loss is clearly ahead in {'both' if not any(signs) else second if signs[0] else first}"
+    else:
+        ahead = "the same loss is ahead in both" if signs[0] == signs[1] else "not the same loss is ahead in both"
+    parts = [
+        f"{row[4]:+.3f} (" + (f"{row[5]:+.3f} to {row[6]:+.3f}, " if row[1] > 1 else "") + f"n = {row[1]})"
+        for row in (one, other)
+    ]
+    theirs = ""
+    if len(one) > 9:
+        theirs = f" In the paper it is {one[9]:+.3f} and {other[9]:+.3f}."
     return (
         f"**{pair}.** Over both losses the mean is {means[0]:.3f} and {means[1]:.3f}. IoU loss minus BCE "
-        f"is {one[4]:+.3f} (n = {one[1]}) and {other[4]:+.3f} (n = {other[1]}): {same}."
+        f"is {' and '.join(parts)}: {ahead}.{theirs}"
     )

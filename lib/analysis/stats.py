@@ -16,6 +16,7 @@ from lib import InputError
 
 HIGHER_IS_BETTER = {"accuracy": True, "iou": True, "iou_pooled": True, "iou_soft": True, "epochs": False}
 DECIMALS = 10
+MARGIN = 0.005  # half an IoU point: smaller differences count as none
 
 
 class Outcome(NamedTuple):
@@ -86,8 +87,8 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> Outcome:
     return Outcome(float(result.statistic), float(result.pvalue))
 
 
-def mean_interval(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """95 % interval of Student's t for the mean difference a - b.
+def mean_interval(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of Student's t for the mean difference a - b.
 
     Returns:
         (low, high); NaN for a single pair; both are the difference if all differences are equal.
@@ -99,8 +100,23 @@ def mean_interval(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
         return np.nan, np.nan
     if np.all(d == d[0]):
         return float(d[0]), float(d[0])
-    low, high = stats.ttest_1samp(d, 0.0).confidence_interval()
+    low, high = stats.ttest_1samp(d, 0.0).confidence_interval(confidence)
     return float(low), float(high)
+
+
+def outcome(a: ArrayLike, b: ArrayLike, margin: float = MARGIN) -> str:
+    """What paired scores say of a and b, by a rule with three ends.
+
+    Returns:
+        "a" or "b" if that one is better: the 95 % interval of the mean difference lies beyond the margin on its side;
+        "equal" if no difference is larger than the margin: the 90 % interval lies within it, which is two one-sided
+        tests at 5 % (Schuirmann, 1987); "open" if neither holds, or for fewer than two pairs.
+    """
+    low, high = mean_interval(a, b)
+    narrow = mean_interval(a, b, 0.90)
+    if low > margin or high < -margin:
+        return "a" if low > 0 else "b"
+    return "equal" if -margin < narrow[0] and narrow[1] < margin else "open"
 
 
 def check_confidence(confidence: float) -> None:

@@ -38,7 +38,7 @@ def write(folder, rng, **params):
         writer = csv.writer(file)
         writer.writerow(["id", *columns, *counts])
         writer.writerows([name, *values, *counts.values()] for name, *values in zip(IDS, *columns.values()))
-    best = {0.0005: 0.6, 0.001: 0.7 if config.loss == "iou" else 0.5}[config.learning_rate]
+    best = {0.0005: 0.6, 0.002: 0.6, 0.001: 0.7 if config.loss == "iou" else 0.5}[config.learning_rate]
     (run / "history.csv").write_text(f"epoch,loss,val_loss,val_iou\n1,1,1,0.1\n2,1,1,{best}\n")
     (run / "record.json").write_text(
         json.dumps(

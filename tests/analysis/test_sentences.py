@@ -14,21 +14,52 @@ HAIR, SMALL = config.CELLS[:2]
 
 
 @pytest.mark.parametrize(
-    ("pairs", "word", "words"),
+    ("pairs", "end", "words"),
     [
-        ([(0.9, 0.8), (0.8, 0.71)], "yes", "is higher by 0.095"),
-        ([(0.8, 0.9), (0.71, 0.8)], "no, BCE was better", "is lower by 0.095"),
-        ([(0.8, 0.9), (0.9, 0.8)], "no clear difference", "no clear difference (mean +0.000)"),
-        ([(0.8, 0.9)], "too few pairs of runs to tell", "a single pair, IoU loss minus BCE is -0.100"),
+        (
+            [(0.9, 0.8), (0.8, 0.71)],
+            "IoU loss is better by 0.095 on average (95 % interval +0.031 to +0.159)",
+            "higher by 0.095",
+        ),
+        (
+            [(0.8, 0.9), (0.71, 0.8)],
+            "BCE is better by 0.095 on average (95 % interval -0.159 to -0.031)",
+            "lower by 0.095",
+        ),
+        ([(0.8, 0.9), (0.9, 0.8)], "not answered (95 % interval -1.271 to +1.271", "no clear difference (mean +0.000)"),
+        ([(0.805, 0.804), (0.9, 0.901)], "not answered (95 % interval -0.013 to +0.013", "no clear difference"),
+        ([(0.801, 0.8), (0.9, 0.899)], "no difference larger than 0.005", "is higher by 0.001"),
+        ([(0.81, 0.803), (0.9, 0.893)], "IoU loss is better by 0.007", "is higher by 0.007"),
+        (
+            [(0.803, 0.8), (0.907, 0.9), (0.605, 0.6)],
+            "not answered (95 % interval +0.000 to +0.010",
+            "is higher by 0.005",
+        ),
+        (
+            [(0.8, 0.9)],
+            "not answered, as there are too few pairs of runs",
+            "a single pair, IoU loss minus BCE is -0.100",
+        ),
     ],
 )
-def test_words_for_either_sign(tmp_path, monkeypatch, pairs, word, words):
+def test_three_ends_for_either_sign(tmp_path, monkeypatch, pairs, end, words):
+    """Clear of zero is not enough for "better", nor unclear for "no difference": half an IoU point is the margin."""
     study = study_of(tmp_path, *((pair, pair) for pair in pairs))
     monkeypatch.setattr(config, "CELLS", config.CELLS[: len(pairs)])  # a study of so many cells
-    assert sentences.headline(study) == (
-        f"**Did IoU loss beat BCE here? By IoU at 0.5: {word}; by IoU′ (no threshold): {word}.**"
+    text = sentences.headline(study)
+    assert (
+        text.startswith(f"**Did IoU loss beat BCE here? By IoU at 0.5: {end}")
+        and f"by IoU′ (no threshold): {end}" in text
     )
     assert words in sentences.comparison(study, "iou")
+
+
+def test_drawn_faces_are_called_a_demonstration(tmp_path):
+    study = study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)))
+    assert sentences.demonstration(study) == ""
+    for run in study.values():
+        run.record["params"]["data"] = "synthetic"
+    assert "demonstration on drawn faces" in sentences.demonstration(study)
 
 
 def test_a_study_that_cannot_answer_says_why(tmp_path, monkeypatch):
@@ -82,7 +113,7 @@ def test_a_collapsed_run_is_told(tmp_path):
         "id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n"
     )
     text = sentences.completeness(read_study(tmp_path))
-    assert f"**`{HAIR.run_id('iou')}` calls every pixel of every test image positive**" in text
+    assert f"**{HAIR.run_id('iou')} calls every pixel of every test image positive**" in text
     assert text.count("collapsed") == 1
 
 
