@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import PROJECT, InputError, config, outputs_folder, packs, reason
+from lib import PROJECT, InputError, config, outputs_folder, packs, printable, reason
 from lib.config import NAMED, STARTED, Config
 from lib.record import Run, read_run
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
 PUBLISHED = PROJECT / "outputs" / "published"
+LONGEST_ERROR = 2_000  # bytes of `error.txt` that are read
 RERUN = "rerun"  # folder beside the studies for runs that are run again; it is not a study
 PICTURES = "pictures"  # folder of a published study with the images and labels of its test parts
 
@@ -51,11 +52,7 @@ def state(folder: Path) -> State | None:
         done, problems, has_maps = list(study), study.problems, next(iter(study.values())).has_maps
     except InputError as error:
         done, problems, has_maps = [], [str(error)] if count_finished(folder) else [], False
-    failed = {
-        path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
-        for path in sorted(folder.glob(".failed/*/error.txt"))
-        if path.is_file()
-    }
+    failed = {path.parent.name: error_of(path.parent) for path in sorted(folder.glob(".failed/*/error.txt"))}
     running = sorted({path.name.rpartition("-")[0] for path in folder.glob(".running/*")})
     return State(folder, done, failed, running, problems, has_maps) if done or failed or running or problems else None
 
@@ -84,6 +81,25 @@ def folder_of(name: str | Path) -> Path:
         raise InputError(f"{name}: is in the home folder of an unknown user; give the folder of a study") from error
     places = [root / path for root in (PROJECT, outputs_folder(), PUBLISHED.parent)]
     return next(filter(os.path.isdir, places), places[0])
+
+
+def error_of(failed: Path) -> str:
+    """Why a run failed: the beginning of `error.txt` in its folder below `.failed/`, printable. No link is followed."""
+    path = failed / "error.txt"
+    if path.is_file() and not any(each.is_symlink() for each in (path, failed, failed.parent)):
+        try:
+            with open(path, "rb") as file:
+                return printable(file.read(LONGEST_ERROR).decode("utf-8", "replace").strip())
+        except OSError:
+            pass
+    return "its error is not there"
+
+
+def refuse_links(study: Path, *names: str) -> None:
+    """Raises InputError if one of these entries of a study, into which files are to be written, is a link."""
+    for path in (study / name for name in names):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link, so files elsewhere could be overwritten; put the folder itself there")
 
 
 def studies(outputs: Path | None = None) -> list[State]:

@@ -1,5 +1,6 @@
 """lib/outputs.py: which runs a study folder holds, in which order, and which studies there are."""
 
+import os
 import subprocess
 import sys
 
@@ -61,3 +62,36 @@ def test_studies_are_found_with_their_states(tmp_path):
     assert outputs.default_study(tmp_path, "small") == tmp_path / "published" / "small"
     write_run(tmp_path / "demo", config.CELLS[0], "iou")
     assert outputs.default_study(tmp_path) == tmp_path / "demo"
+
+
+def test_an_error_from_a_stranger_is_cut_off_printable_and_no_link(tmp_path):
+    secret, failed = tmp_path / "secret", tmp_path / "theirs" / ".failed"
+    secret.mkdir()
+    (secret / "error.txt").write_text("a password")
+    for name in ("huge", "codes", "a link", "a pipe"):
+        (failed / name).mkdir(parents=True)
+    with open(failed / "huge" / "error.txt", "wb") as file:
+        file.truncate(6 << 30)  # a sparse file of 6 GB
+    (failed / "codes" / "error.txt").write_bytes(b"cell 7: \x1b[2J\xff no luck\n")
+    (failed / "a link" / "error.txt").symlink_to(secret / "error.txt")
+    os.mkfifo(failed / "a pipe" / "error.txt")
+    (failed / "a folder that is a link").symlink_to(secret)
+    told = outputs.state(tmp_path / "theirs").failed
+    assert len(told["huge"]) == outputs.LONGEST_ERROR and told["huge"].isprintable()
+    assert told["codes"] == "cell 7: \N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} no luck"
+    assert {told[name] for name in ("a link", "a pipe", "a folder that is a link")} == {"its error is not there"}
+    failed.rename(secret / ".failed")
+    failed.symlink_to(secret / ".failed")
+    assert set(outputs.state(tmp_path / "theirs").failed.values()) == {"its error is not there"}
+
+
+def test_studies_elsewhere_are_listed_named_and_found(tmp_path, monkeypatch):
+    write_run(tmp_path / "mine", config.CELLS[0], "iou")
+    monkeypatch.setenv("IOU_STUDY_OUTPUTS", str(tmp_path))
+    own, *published = outputs.studies()
+    assert own.name == "mine" and outputs.folder_of("mine") == tmp_path / "mine"
+    assert "published/demo" in {state.name for state in published}
+    assert outputs.folder_of("published/demo") == outputs.PUBLISHED / "demo"
+    assert outputs.default_study() == outputs.PUBLISHED / "demo"
+    with pytest.raises(InputError, match="is in the home folder of an unknown user"):
+        outputs.folder_of("~nobody-at-all/x")

@@ -238,3 +238,12 @@ def test_32_files_give_32_different_configurations(profile):
 def test_a_run_file_holds_the_differences_only():
     for path in PARAMS.glob("*.yaml"):
         assert list(read_yaml(path)) == ["model", "dataset", "size", "hair", "loss"], path.name
+
+
+def test_a_run_by_hand_goes_where_studies_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("IOU_STUDY_OUTPUTS", str(tmp_path))
+    namespace = {**asdict(Config()), "out_dir": ""}
+    from_notebook(namespace)
+    assert namespace["out_dir"] == str(tmp_path / "by-hand")
+    from_notebook(given := {**asdict(Config()), "out_dir": "somewhere"})
+    assert given["out_dir"] == "somewhere"

@@ -110,9 +110,12 @@ class Condition:
 
     @property
     def positive_share(self) -> float:
-        """Share of positive pixels in the test part, to six digits; the mean over seeds if each seed has its own."""
+        """Share of positive pixels in the test part, to six digits; the mean over seeds if each seed has its own.
+
+        NaN where a record does not have it.
+        """
         runs = next(iter(self.runs.values())).values()
-        return round(float(np.mean([run.record["data"]["positive_share"] for run in runs])), 6)
+        return round(float(np.mean([run.record["data"].get("positive_share", np.nan) for run in runs])), 6)
 
 
 def check_images(one: Run, other: Run) -> None:
@@ -243,7 +246,8 @@ def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None
 
     Returns:
         `Effect` of `intervals.crossed_t`; if splits are random, of `stats.nadeau_bengio` on the seeds that all
-        conditions have, for the mean over conditions. None if no condition has both losses.
+        conditions have, for the mean over conditions. None if no condition has both losses, or if the splits' numbers
+        of images are not recorded.
     """
     found = [condition for condition in found if condition.seeds(loss, "bce")]
     if any(condition.is_resampled for condition in found):
@@ -256,7 +260,8 @@ def compare(found: Iterable[Condition], loss: str, column: str) -> Effect | None
             for seed in sorted(seeds)
         ]
         counts = next(iter(found[0].runs[loss].values())).record["data"]["counts"]
-        return stats.nadeau_bengio(np.mean(means, 1), counts["train"], counts["test"]) if means else None
+        sizes = [counts.get(part, 0) for part in ("train", "test")]
+        return stats.nadeau_bengio(np.mean(means, 1), *sizes) if means and min(sizes) >= 1 else None
     seeds = [condition.seeds(loss, "bce") for condition in found]
     differences = [
         condition.scores(loss, column, each) - condition.scores("bce", column, each)
@@ -272,9 +277,11 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
     The losses of a condition are compared on the seeds that all of them have. There is no row for a condition with one
     loss, or with test images that differ between seeds (see `conditions_table` for these).
     """
-    rows = []
+    rows, left = [], []
     for condition in conditions(study):
         seeds = condition.seeds(*condition.runs)
+        if not seeds:
+            left.append(f"{condition.name} (no seed has all losses)")
         if reference not in condition.runs or len(condition.runs) < 2 or not seeds or condition.is_resampled:
             continue
         scores = {loss: [condition.scores(loss, column, seeds)] for loss in condition.runs}
@@ -309,18 +316,20 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
         f"Every loss against {names.LOSSES[reference]}: {names.SCORES[column]}",
         columns,
         rows,
-        f"{_note([study])} The last column is a test of equivalence, not corrected for the number of "
-        f"losses; its margin was set before the first of these studies was published. "
-        f"{data_note(list(study.values()))}",
+        f"{_note([study])} The last column is a test of equivalence, not corrected for the number of losses; its margin "
+        f"was set before the first of these studies was published. {_left_out(left)}{data_note(list(study.values()))}",
     )
 
 
 def conditions_table(study: Study) -> Table:
     """IoU loss against BCE in every condition, with the share of positive pixels."""
-    rows = []
+    rows, left = [], []
     for condition in conditions(study):
-        if seeds := condition.seeds(*PAIR):
-            effect = compare([condition], "iou", "iou")
+        seeds, effect = condition.seeds(*PAIR), compare([condition], "iou", "iou")
+        if effect is None:
+            why = "its numbers of images are not recorded" if seeds else "no seed has both losses"
+            left.append(f"{condition.name} ({why})")
+        else:
             scores = [float(condition.scores(each, "iou", seeds).mean()) for each in PAIR]
             rows.append(
                 [
@@ -355,9 +364,13 @@ def conditions_table(study: Study) -> Table:
         columns,
         rows,
         f"{_note([study], *PAIR)} P-values are not corrected for the number of conditions. A collapsed run calls every "
-        "pixel the same. "
-        f"{data_note(list(study.values()))}",
+        f"pixel the same. {_left_out(left)}{data_note(list(study.values()))}",
     )
+
+
+def _left_out(conditions):
+    """The sentence about conditions that have no row, each with its reason."""
+    return f"Left out: {'; '.join(dict.fromkeys(conditions))}. " if conditions else ""
 
 
 def metric_table(studies: dict[str, Study]) -> Table:
@@ -408,10 +421,16 @@ def best_rates_table(study: Study) -> Table:
     Other parameters that vary in the study, except the number of epochs, make separate rows.
     """
     by_loss = defaultdict(dict)  # (condition at any rate, loss) -> learning rate -> (validation IoU, condition)
+    left = []
     for condition in conditions(study):
+        rate = condition.params.get("learning_rate")
         for loss, runs in condition.runs.items():
-            kept = [run.history["val_iou"][run.record["best_epoch"] - 1] for run in runs.values()]
-            rates, rate = by_loss[condition.at_any_rate, loss], condition.params["learning_rate"]
+            kept = [run.history.get("val_iou", ())[run.record["best_epoch"] - 1 :][:1] for run in runs.values()]
+            if rate is None or not all(map(len, kept)):
+                why = "its learning rate is not recorded" if rate is None else "a history ends before its best epoch"
+                left.append(f"{condition.name} ({why})")
+                continue
+            rates = by_loss[condition.at_any_rate, loss]
             if rate in rates:
                 raise InputError(
                     f"{study.folder}: has several conditions at learning rate {rate:g} with {names.LOSSES[loss]}; "
@@ -419,12 +438,15 @@ def best_rates_table(study: Study) -> Table:
                 )
             rates[rate] = (float(np.mean(kept)), condition)
     chosen = {loss: max(rates.items(), key=lambda item: item[1][0]) for loss, rates in by_loss.items()}
-    if any((where, "bce") not in chosen for where, _ in chosen):
+    if chosen and not any(loss == "bce" for _, loss in chosen):
         raise InputError(f"{study.folder}: has no run with BCE to compare with; run the rest of the study")
     rows = []
     for (where, loss), (rate, (validated, condition)) in chosen.items():
-        other = chosen[where, "bce"][1][1]
-        seeds = sorted(set(condition.runs[loss]) & set(other.runs["bce"]))
+        other = chosen[where, "bce"][1][1] if (where, "bce") in chosen else None
+        seeds = sorted(set(condition.runs[loss]) & set(other.runs["bce"])) if other else []
+        if not seeds:
+            left.append(f"{where} ({names.LOSSES.get(loss, loss)} has no seed in common with BCE)")
+            continue
         row = [where, names.LOSSES.get(loss, loss), len(by_loss[where, loss]), rate, len(seeds), validated]
         scores = {column: condition.scores(loss, column, seeds) for column in ("iou", "iou_soft")}
         row += [float(values.mean()) for values in scores.values()]
@@ -452,7 +474,7 @@ def best_rates_table(study: Study) -> Table:
         "Every loss at its own best learning rate",
         columns,
         sorted(rows, key=lambda row: (row[0], -row[6])),
-        f"{_note([study])} {data_note(list(study.values()))}",
+        f"{_note([study])} {_left_out(left)}{data_note(list(study.values()))}",
     )
 
 
@@ -481,7 +503,7 @@ def tables(name: str, study: Study) -> dict[str, Table]:
     found = {"conditions": conditions_table(study), "scores": metric_table({name: study})}
     if len({run.loss for run in study.values()}) > 2:
         found |= {"losses": losses_table(study), "losses-iou-soft": losses_table(study, "iou_soft")}
-    rates = [(each.at_any_rate, each.params["learning_rate"]) for each in conditions(study)]
+    rates = [(each.at_any_rate, each.params.get("learning_rate")) for each in conditions(study)]
     if len({rate for _, rate in rates}) > 1 and len(set(rates)) == len(rates):
         found["best-rates"] = best_rates_table(study)
     return found

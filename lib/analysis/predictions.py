@@ -30,20 +30,35 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
         config = recorded(run.record["params"])
     except InputError as error:
         raise InputError(f"{run.folder / 'record.json'}: {error}") from error
-    images, labels, ids, digest = _published(run, config) or read_pictures(config)
+    images, labels, ids, digest = _published(run, config) or read_pictures(run, config)
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
-        raise InputError(
-            f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than those "
-            "of the run; restore them or run it again"
-        )
+        raise _others(run, config)
     return images, datasets.binary_masks(labels, config.hair, config.part)
 
 
-def read_pictures(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Images, labels and ids of a configuration's test part, and the digest of its data. Raises InputError."""
+def read_pictures(run: Run, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Images, labels and ids of a run's test part, and the digest of its data, read or drawn again.
+
+    First of all the digest is compared, and the size with that of the run's maps: a record from a stranger may ask for
+    any number of faces at any size.
+
+    Raises:
+        InputError: the data are missing, or are not those of the run any more.
+    """
+    if datasets.digest(**config.dataset_arguments()) != run.record["data"].get("digest"):
+        raise _others(run, config)
+    if run.has_maps and run.probabilities()[0].shape[1:] != (config.image_size, config.image_size):
+        raise InputError(f"{run.folder}: its maps are not of {config.image_size} pixels a side; run it again")
     dataset = datasets.load(image_size=config.image_size, **config.dataset_arguments())
     test = dataset.split(**config.split_arguments()).test
     return dataset.images[test], dataset.labels[test], np.array(dataset.ids)[test], dataset.digest
+
+
+def _others(run, config):
+    return InputError(
+        f"{run.run_id}: parameter data ({config.data!r}) now gives other pictures than those "
+        "of the run; restore them or run it again"
+    )
 
 
 def _published(run, config):

@@ -64,8 +64,8 @@ def demonstration(study: Study) -> str:
     if any(run.record["params"].get("data") != "synthetic" for run in study.values()):
         return ""
     return (
-        " This is a demonstration on drawn faces with small networks: it shows how the comparison works. What was found "
-        "on real faces stands in `outputs/published/CONCLUSION.md`."
+        " This is a demonstration on drawn faces with small networks: it shows how the comparison works. What was "
+        "found on real faces stands in `outputs/published/CONCLUSION.md`."
     )
 
 
@@ -142,7 +142,7 @@ def completeness(study: Study) -> str:
     for run, kind in ((run, collapsed(run)) for run in study.values()):
         if kind:
             lines.append(
-                f"**{markdown(run.run_id)} calls every pixel of every test image {kind}**: its training collapsed, and "
+                f"**`{run.run_id}` calls every pixel of every test image {kind}**: its training collapsed, and "
                 "its scores are those of a constant mask."
             )
     if study.problems:

@@ -40,7 +40,7 @@ def starts_table(study: Study) -> Table:
                 row += [
                     _mean(run.record.get("dead_units", {}).get(epoch, {}).get("fc6") for run in each) for each in runs
                 ]
-            row += [_mean(run.history["val_iou"][0] for run in each) for each in runs]
+            row += [_mean(next(iter(run.history.get("val_iou", ())), None) for run in each) for each in runs]
             rows.append(row)
     columns = ["condition", "loss", "seeds", "IoU at 0.5: zeros", "IoU at 0.5: glorot", "difference", "low", "high"]
     for what in ("collapsed", "dead after epoch 1", "dead at the best epoch", "validation IoU after epoch 1"):

@@ -97,8 +97,8 @@ def _compare(found, seeds, column):
 def implied_table(study: Study) -> Table:
     """IoU minus implied IoU (`paper.implied_iou`) of each loss in each condition, on the seeds that all have."""
     found, seeds = complete(study)
-    rows = []
-    for condition, loss in product(found, PAIR):
+    rows, left = [], [each.name for each in found if not 0 < each.positive_share <= 1]
+    for condition, loss in product((each for each in found if each.name not in left), PAIR):
         accuracy, iou, soft = (
             condition.scores(loss, score, seeds).mean(1) for score in ("accuracy", "iou", "iou_soft")
         )
@@ -117,7 +117,8 @@ def implied_table(study: Study) -> Table:
         rows,
         "Implied IoU is that of masks with this accuracy whose errors are half misses and half false alarms. Predicted "
         f"from the paper's rows: IoU′ minus implied IoU is {' and '.join(ranges)}. "
-        f"{data_note(list(study.values()))}",
+        + f"Left out, as their share of positive pixels is not recorded: {'; '.join(left)}. " * bool(left)
+        + f"{data_note(list(study.values()))}",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from lib import PROJECT, InputError, outputs
+from lib import PROJECT, InputError, outputs, printable
 from lib.data import cache, layouts
 from lib.study import execute
 
@@ -179,8 +179,8 @@ def report(root: str | None = None) -> int:
     fatal = False
     for finding in findings(root):
         mark = "FAIL" if finding.fatal else "look" if finding.remedy else "ok"
-        print(f"{mark:5}{finding.name:18}{finding.detail}", flush=True)
+        print(f"{mark:5}{finding.name:18}{printable(finding.detail)}", flush=True)
         if finding.remedy:
-            print(f"{'':23}-> {finding.remedy}", flush=True)
+            print(f"{'':23}-> {printable(finding.remedy)}", flush=True)
         fatal |= finding.fatal
     return 1 if fatal else 0

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lib import InputError
+from lib import InputError, printable
 from lib.config import NOTEBOOK, Config
+from lib.outputs import refuse_links
 from lib.provenance import thread_limits
-from lib.record import set_aside
+from lib.record import SUPERSEDED, set_aside
 
 # glibc returns freed memory to the system and every training step allocates it again: the page faults took a fifth of
 # the processor time, and more on virtual machines. With these settings the memory is kept and used again.
@@ -155,6 +156,7 @@ def check_machine() -> None:
 @contextlib.contextmanager
 def locked(study: Path) -> Iterator[None]:
     """Locks a study's folder, which is made, until the block ends. Raises InputError if another process holds it."""
+    refuse_links(study, ".lock", FAILED, RUNNING, SUPERSEDED)
     try:
         study.mkdir(parents=True, exist_ok=True)
         lock = FileLock(study / ".lock")
@@ -270,4 +272,4 @@ def unwritable(study: Path, failure: OSError) -> str:
 
 
 def _one_line(text):
-    return " ".join(str(text).split())[:500]
+    return printable(" ".join(str(text).split())[:500])

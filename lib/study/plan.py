@@ -10,11 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lib import InputError, packs
+from lib import InputError, outputs, packs, printable
 from lib.config import NOTEBOOK, Config
 from lib.data import datasets, layouts
 from lib.provenance import key, key_parts
-from lib.record import Run, read_run
+from lib.record import Run, read_run, text_of
 from lib.study import execute
 
 
@@ -64,11 +64,7 @@ def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[s
             f"for {duration(max(0, time.time() - since))}" + progress(workspace / config.run_id / NOTEBOOK.name),
         )
     if failed.exists():
-        error = failed / "error.txt"
-        text = (
-            error.read_text(encoding="utf-8", errors="replace").strip() if error.is_file() else "its error is not there"
-        )
-        return Planned(config, "failed", f"{text} ({failed / NOTEBOOK.name})")
+        return Planned(config, "failed", f"{outputs.error_of(failed)} ({failed / NOTEBOOK.name})")
     if begun:
         return Planned(config, "interrupted", "its driver ended; the same `run` repeats it")
     return Planned(config, "waiting")
@@ -77,7 +73,7 @@ def state(config: Config, study: Path, any_code: bool = False, packed: Mapping[s
 def progress(notebook: Path) -> str:
     """Progress of a running notebook, as papermill last saved it: ", cell 9, epoch 4: loss ...", or ""."""
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(text_of(notebook))["cells"]
     except (OSError, ValueError):  # missing, or incomplete while it is written
         return ""
     for number, cell in enumerate((cell for cell in cells if cell["cell_type"] == "code"), 1):
@@ -87,12 +83,14 @@ def progress(notebook: Path) -> str:
                 for output in cell["outputs"]
                 if "text/markdown" in output.get("data", {})
             ]
-            return ", ".join(["", f"cell {number}", *shown[-1:]])
+            return printable(", ".join(["", f"cell {number}", *shown[-1:]]))
     return ""
 
 
 def is_active(study: Path) -> bool:
     """Whether a `run` is at work on this study folder, which may be read-only."""
+    if (study / ".lock").is_symlink():  # a stranger's: locking would empty the file that it names
+        return False
     try:
         with FileLock(study / ".lock").acquire(timeout=0):
             return False

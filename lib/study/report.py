@@ -65,6 +65,7 @@ def write(study: Path) -> str:
     """
     study = Path(study).resolve()
     contents = outputs.read_study(study)
+    outputs.refuse_links(study, "tables")
     try:
         with tempfile.TemporaryDirectory(dir=study, prefix=".report-") as folder:
             is_beyond = conditions.is_beyond(contents)

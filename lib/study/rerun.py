@@ -4,7 +4,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lib import InputError, packs
+from lib import InputError, packs, printable
 from lib.config import Config, recorded
 from lib.outputs import count_finished, read_study
 from lib.provenance import key, versions
@@ -72,7 +72,7 @@ def differences(run: Run, config: Config) -> list[str]:
     """
     now, old = versions(), run.record["versions"]
     lines = [
-        f"{name} {old.get(name, 'not recorded')}, now {now.get(name, 'not there')}"
+        printable(f"{name} {str(old.get(name, 'not recorded'))[:200]}, now {now.get(name, 'not there')}"[:400])
         for name in sorted({*now, *old} - {"threads"})  # which are a parameter
         if now.get(name) != old.get(name)
     ]

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from lib import PROJECT, InputError, record
-from lib.analysis import conditions
+from lib.analysis import conditions, stopping
 from lib.config import resolve
 from lib.outputs import read_study
 from lib.params import configurations
@@ -326,3 +326,71 @@ def test_a_second_run_of_a_condition_loss_and_seed_is_refused(study, tmp_path):
     (again / "record.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="have the same condition, loss and seed 0; keep one of them"):
         conditions.conditions(read_study(tmp_path / "twice"))
+
+
+def without_seeds(record, history):
+    record["seed"] += 10 * (record["params"]["loss"] == "bce")
+
+
+def without_rates(record, history):
+    del record["params"]["learning_rate"]
+
+
+def short_history(record, history):
+    history[2:] = []
+
+
+def other_history(record, history):
+    history[:] = ["epoch,loss", "1,1", "2,1"]
+
+
+def without_counts(record, history):
+    record["params"]["split"] = "random"
+    record["data"]["counts"] = {"train": 0}
+
+
+def without_share(record, history):
+    del record["data"]["positive_share"]
+
+
+@pytest.mark.parametrize(
+    "change, table, words",
+    [
+        (without_seeds, "conditions", "Left out: zeros start (no seed has both losses)"),
+        (without_seeds, "best-rates", "(IoU has no seed in common with BCE)"),
+        (without_rates, "best-rates", "(its learning rate is not recorded)"),
+        (short_history, "best-rates", "(a history ends before its best epoch)"),
+        (other_history, "best-rates", "(a history ends before its best epoch)"),
+        (without_counts, "conditions", "(its numbers of images are not recorded)"),
+        (without_share, "implied", "as their share of positive pixels is not recorded"),
+    ],
+)
+def test_what_a_strangers_runs_do_not_have_leaves_out_a_row_with_a_sentence(tmp_path, change, table, words):
+    """All tables that the report and the notebook make of the study are made."""
+    folder, rng = tmp_path / "theirs", np.random.default_rng(0)
+    for loss in ("bce", "iou"):
+        for seed in range(2):
+            for start in ("zeros", "glorot"):
+                write(folder, rng, loss=loss, seed=seed, score_start=start, tag=f"{start}-seed{seed}")
+    for run in folder.iterdir():
+        content, history = json.loads((run / "record.json").read_text()), (run / "history.csv").read_text().splitlines()
+        if content["params"]["score_start"] == "zeros":
+            change(content, history)
+        (run / "record.json").write_text(json.dumps(content))
+        (run / "history.csv").write_text("\n".join(history) + "\n")
+        scores = (run / "per_image.csv").read_text().splitlines()
+        added = [f"{score}{rule}" for score in ("iou", "iou_soft", "accuracy") for rule in stopping.RULES if rule]
+        rows = [",".join([scores[0], *added]), *(",".join([row, *["0.5"] * len(added)]) for row in scores[1:])]
+        (run / "per_image.csv").write_text("\n".join(rows) + "\n")
+    theirs = read_study(folder)
+    made = report.csv_tables(theirs) | {
+        "best-rates": conditions.best_rates_table(theirs),
+        "conditions": conditions.conditions_table(theirs),
+        "losses": conditions.losses_table(theirs),
+        "implied": stopping.implied_table(theirs),
+        "overview": conditions.overview_table({"theirs": theirs}),
+    }
+    assert words in made[table].note
+    for each in made.values():
+        each._repr_html_(), str(each), each.frame()
+    stopping.sentence(theirs), stopping.intervals(theirs), conditions.mixed_model([theirs])

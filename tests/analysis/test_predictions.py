@@ -7,6 +7,7 @@ from made_up_study import study_of, write_paper_study, write_run
 from lib import InputError, config, metrics, outputs
 from lib.analysis import paper, predictions
 from lib.analysis.predictions import Evaluation
+from lib.data import datasets
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,22 @@ def test_example_is_the_median_and_copes_without_pictures(tmp_path):
     study = study_of(tmp_path, ((0.9, 0.8), (0.9, 0.8)))
     found, chosen, note = predictions.example_pictures(*(study[config.CELLS[0].run_id(loss)] for loss in paper.LOSSES))
     assert found is None and chosen == 0 and "cannot be shown" in note and "Ann_0001" in note
+
+
+@pytest.mark.parametrize(
+    "params, digest, words",
+    [
+        ({"synthetic_images": 20_000, "image_size": 512}, "ff", "now gives other pictures than those of the run"),
+        ({"synthetic_images": 10, "image_size": 8192}, "its own", "its maps are not of 8192 pixels a side"),
+    ],
+    ids=["20,000 faces", "8192 pixels"],
+)
+def test_pictures_that_cannot_be_those_of_the_run_are_not_drawn(tmp_path, monkeypatch, params, digest, words):
+    write_run(tmp_path, config.CELLS[0], "iou")
+    run = outputs.read_study(tmp_path)[config.CELLS[0].run_id("iou")]
+    run.record["params"] |= {"data": "synthetic", **params}
+    own = datasets.digest(**config.recorded(run.record["params"]).dataset_arguments())
+    run.record["data"]["digest"] = own if digest == "its own" else digest
+    monkeypatch.setattr(datasets, "load", lambda **_: pytest.fail("they were drawn"))
+    with pytest.raises(InputError, match=words):
+        predictions.test_pictures(run)

@@ -4,7 +4,7 @@ import pytest
 from tiny_runs import cli
 
 from lib import InputError
-from lib.study import execute
+from lib.study import execute, plan
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,13 @@ def test_gpus_are_those_that_are_visible(monkeypatch):
     assert execute.gpus() == ["2", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert execute.gpus() == []
+
+
+@pytest.mark.parametrize("name", [".lock", ".failed", ".running", ".superseded"])
+def test_a_study_with_a_link_where_runs_would_write_is_refused_and_its_state_touches_nothing(name, tmp_path, recorded):
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name}: is a link"), execute.locked(tmp_path / "study"):
+        pass
+    assert not plan.is_active(tmp_path / "study") and (tmp_path / "elsewhere").read_text() == "mine"

@@ -243,3 +243,13 @@ def test_the_report_has_masks_of_every_pair(whole):
     assert masks.count("<details") == 16 and masks.count("<details open") == 1
     assert masks.count("cannot be shown") == 15 and masks.count('src="data:image/png;base64,') == 4
     assert "largest disagreement: " in masks and "0.500 after IoU loss, 0.500 after BCE loss" in masks
+
+
+def test_a_study_whose_tables_are_a_link_elsewhere_is_refused(tmp_path):
+    write_run(tmp_path / "theirs", HAIR, "iou")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "runs.csv").write_text("mine")
+    (tmp_path / "theirs" / "tables").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="tables: is a link, so files elsewhere could be overwritten"):
+        report.write(tmp_path / "theirs")
+    assert (tmp_path / "mine" / "runs.csv").read_text() == "mine" and len(list((tmp_path / "mine").iterdir())) == 1
