@@ -5,6 +5,7 @@ import json
 import math
 import re
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -28,6 +29,7 @@ REDUCTIONS = {"sum": "sum", "mean": "sum_over_batch_size", "pooled": "sum_over_b
 # Weights that other stopping rules keep of the same training: of the epoch with the lowest validation loss, the loss
 # being the run's own, and those of the last epoch (what Keras keeps if nothing is restored).
 RULES = ("best_loss", "last")
+TRAINED = weakref.WeakSet()  # networks that `run` has begun to train
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,8 @@ def evaluate(
 def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> dict:
     """Trains a configuration, scores it on the test part and writes its files into `folder`, the record last.
 
-    `network` and `task` are the results of `build` and `load_task`, if the caller has them already.
+    `network` and `task` are the results of `build` and `load_task`, if the caller has them already. A network that a
+    run has begun to train is not used again, a new one is built: a record is that of a fresh network.
 
     Files: `history.csv`, `per_image.csv`, `probabilities.npz` (uint8 255 P of the test part, and ids) and
     `record.json`, which is returned as a dict. An earlier run in `folder` is set aside, never overwritten.
@@ -333,7 +336,8 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
     filed_under, key_parts = key(config)
     task = task or load_task(config)
     loaded = time.time()
-    network = network or build(config)
+    network = build(config) if network is None or network in TRAINED else network
+    TRAINED.add(network)
     built = time.time()
     history, outcome = fit(config, network, task, callbacks)
     fitted = time.time()

@@ -145,6 +145,25 @@ def test_training_left_the_frozen_part_as_it_was(tiny, trained):
             assert (old == new).all() == (not after.trainable), after.name
 
 
+def test_the_training_cell_run_twice_trains_a_fresh_network(tiny, task, trained, tmp_path):
+    """Also after a training that was interrupted: a record is never that of a network that was trained before."""
+    folder, record, network = trained
+    before = weights(network)
+    repeated = training.run(tiny, tmp_path / tiny.run_id, network, task)
+    assert (folder / "history.csv").read_bytes() == (tmp_path / tiny.run_id / "history.csv").read_bytes()
+    assert repeated["scores"] == record["scores"]
+    for one, two in zip(before, weights(network)):
+        np.testing.assert_array_equal(one, two)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    again = training.build(tiny)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(tiny, tmp_path / "stopped", again, task, [keras.callbacks.LambdaCallback(on_epoch_end=stop)])
+    assert training.run(tiny, tmp_path / "stopped", again, task)["scores"] == record["scores"]
+
+
 def test_same_seed_same_result(tiny, task, trained, tmp_path):
     """Bit for bit, with a network of its own; another seed gives other weights."""
     folder, record, network = trained
