@@ -316,8 +316,9 @@ def losses_table(study: Study, column: str = "iou", reference: str = "bce") -> T
         f"Every loss against {names.LOSSES[reference]}: {names.SCORES[column]}",
         columns,
         rows,
-        f"{_note([study])} The last column is a test of equivalence, not corrected for the number of losses; its margin "
-        f"was set before the first of these studies was published. {_left_out(left)}{data_note(list(study.values()))}",
+        f"{_note([study])} The last column is a test of equivalence, not corrected for the number of losses; its "
+        f"margin was set before the first of these studies was published. {_left_out(left)}"
+        f"{data_note(list(study.values()))}",
     )
 
 
