@@ -48,6 +48,15 @@ def execute(tmp_path):
     return execute
 
 
+@pytest.fixture
+def light(tmp_path, monkeypatch):
+    """Servers with empty modules in place of Keras and scipy: where it does not matter what they have imported."""
+    (tmp_path / "light" / "scipy").mkdir(parents=True)
+    for name in ("keras.py", "scipy/__init__.py", "scipy/stats.py"):
+        (tmp_path / "light" / name).touch()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'light'}{os.pathsep}{os.environ.get('PYTHONPATH', PROJECT)}")
+
+
 SHOW = (
     "import os, sys",
     "print(os.getpid(), os.getppid(), os.environ.get('MARK'), 'keras' in sys.modules,",
@@ -65,7 +74,7 @@ def test_kernels_are_fresh_forks_with_an_environment_of_their_own(execute):
     eventually(lambda: gone(first[0]) and gone(second[0]))
 
 
-def test_a_server_that_died_is_started_again(execute):
+def test_a_server_that_died_is_started_again(light, execute):
     execute("1")
     process = kernels._server.process
     process.kill()
@@ -74,24 +83,24 @@ def test_a_server_that_died_is_started_again(execute):
     assert kernels._server.process.pid != process.pid
 
 
-def test_a_server_that_hangs_is_replaced(execute, monkeypatch):
+def test_a_server_that_hangs_is_replaced(light, execute, monkeypatch):
     execute("1")
     server = kernels._server
     os.kill(server.process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(kernels, "PATIENCE", 1)
-    assert execute("print(2)") == ["2"]  # in a kernel that started as kernels do elsewhere
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "PATIENCE", 1)
+        assert execute("print(2)") == ["2"]  # in a kernel that started as kernels do elsewhere
     eventually(lambda: gone(server.process.pid))
-    monkeypatch.undo()
     execute("1")
     assert kernels._server is not server
 
 
-def test_what_a_library_prints_below_python_goes_to_the_log(execute, tmp_path):
+def test_what_a_library_prints_below_python_goes_to_the_log(light, execute, tmp_path):
     assert execute("import os", "os.write(2, b'from a library')", "print('shown')")[-1] == "shown"
     assert b"from a library" in (tmp_path / "log").read_bytes()
 
 
-def test_the_kernel_and_its_server_end_when_the_process_that_started_them_is_killed():
+def test_the_kernel_and_its_server_end_when_the_process_that_started_them_is_killed(light):
     script = (
         "import os, time; from lib.study import kernels; s = kernels.server(dict(os.environ)); "
         "k = s.fork(arguments=['-f', os.environ['CONNECTION']], environment=dict(os.environ), "
@@ -137,7 +146,7 @@ def test_a_zombie_counts_as_ended():
         os.waitpid(pid, 0)
 
 
-def test_a_stopped_kernel_ends_with_its_server(execute):
+def test_a_stopped_kernel_ends_with_its_server(light, execute):
     """One that hangs outside Python cannot look for its parent; the system ends it."""
     execute("1")
     server = kernels._server
@@ -155,7 +164,7 @@ def test_a_stopped_kernel_ends_with_its_server(execute):
     eventually(lambda: gone(kernel.pid))
 
 
-def test_another_environment_at_the_start_needs_another_server(execute):
+def test_another_environment_at_the_start_needs_another_server(light, execute):
     execute("1")
     first = kernels._server.process
     execute("1", MARK="only a fork's")
