@@ -7,7 +7,7 @@ from tiny_runs import RUN, TINY
 
 from lib import PROJECT
 from lib.config import NOTEBOOK
-from lib.record import SUPERSEDED
+from lib.record import SUPERSEDED, claim, read_run
 
 
 def test_papermill_alone_refuses_an_unknown_parameter(tmp_path):
@@ -36,7 +36,7 @@ def test_papermill_alone_refuses_an_unknown_parameter(tmp_path):
 
 
 def test_the_training_notebook_under_nbval(tmp_path):
-    """By hand: the notebook as it is, but for tiny parameters, run by nbval; a second run sets the first aside."""
+    """By hand: the notebook as it is, but for tiny parameters, run by nbval; an earlier run is set aside."""
     import papermill
 
     papermill.execute_notebook(
@@ -46,25 +46,29 @@ def test_the_training_notebook_under_nbval(tmp_path):
         prepare_only=True,
         progress_bar=False,
     )
-    for _ in range(2):
-        called = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "--nbval-lax",
-                "--nbval-current-env",
-                "--nbval-cell-timeout",
-                "300",
-                "train.ipynb",
-            ],
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-        )
-        assert called.returncode == 0, called.stdout[-3000:]
-    assert (tmp_path / "bfcn32s-lfw-big-nohair-iou" / "record.json").is_file()
-    assert len(list((tmp_path / SUPERSEDED).iterdir())) == 1
+    folder = tmp_path / "bfcn32s-lfw-big-nohair-iou"
+    folder.mkdir()
+    (folder / "record.json").write_text("an earlier run")
+    claim(folder)
+    called = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--nbval-lax",
+            "--nbval-current-env",
+            "--nbval-cell-timeout",
+            "300",
+            "train.ipynb",
+        ],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+    )
+    assert called.returncode == 0, called.stdout[-3000:]
+    assert read_run(folder).record["epochs_run"] == 2
+    (kept,) = (tmp_path / SUPERSEDED).iterdir()
+    assert (kept / "record.json").read_text() == "an earlier run"
