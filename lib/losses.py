@@ -14,33 +14,22 @@ import numpy as np
 from keras import ops
 
 from lib import InputError
+from lib.checks.arrays import check_images, check_weights
 
+REDUCTIONS = ("sum", "sum_over_batch_size", "mean", "mean_with_sample_weight", "none", None)  # of Keras
 PIXELS = (1, 2, 3)  # axes of one image in (batch, height, width, 1)
 
 
-def check_shapes(mask, other):
-    """Raises InputError unless both have the same shape (batch, height, width, 1), as far as it is known when compiled.
-
-    Without this check a mask of another shape would be broadcast, and the loss would have no meaning.
-    """
-    shapes = tuple(mask.shape), tuple(other.shape)
-    if not (
-        len(shapes[0]) == len(shapes[1]) == 4
-        and shapes[0][3] == shapes[1][3] == 1
-        and all(a == b or None in (a, b) for a, b in zip(*shapes))
-    ):
-        raise InputError(
-            f"mask and logits have shapes {shapes[0]} and {shapes[1]}: give both (batch, height, width, 1)"
-        )
-
-
-def rows(mask, other, pooled=False):
+def rows(mask, other, pooled=False, name="logits", hard=False):
     """Both, of shape (batch, height, width, 1), as (images, pixels) float32; if pooled, the batch is one image.
 
-    XLA sums rows in two thirds of the time that images of one channel take. Raises InputError, see `check_shapes`.
+    XLA sums rows in two thirds of the time that images of one channel take.
+
+    Raises:
+        InputError: other shapes or values, see `checks.arrays.check_images`, which also explains `name` and `hard`.
     """
+    mask, other = check_images(mask, other, name, hard)
     t, x = ops.cast(mask, "float32"), ops.cast(other, "float32")
-    check_shapes(t, x)
     known = None not in (*t.shape[1:], *x.shape[1:])
     if not known:
         t, x = ops.unstack(ops.stack([t, x]))  # fails at run time if their shapes differ
@@ -65,20 +54,20 @@ def soft_iou(mask, probabilities):
     1 - mean(P). It is 1 for an empty prediction, and its gradient lowers every pixel by the same 1 / pixels.
 
     Args:
-        mask: T, (batch, height, width, 1), values 0 or 1, any dtype.
-        probabilities: P, same shape, values in [0, 1].
+        mask: T, (batch, height, width, 1), values 0 or 1, or between them for soft labels, any real dtype.
+        probabilities: P, same shape, values in [0, 1]; not uint8, which are stored maps.
     Returns:
         (batch,) float32 in [0, 1].
     Raises:
-        InputError: see `check_shapes`.
+        InputError: see `rows`.
     """
-    return _soft_iou(*rows(mask, probabilities))
+    return _soft_iou(*rows(mask, probabilities, name="probabilities"))
 
 
 def iou_loss(mask, logits):
     """IoU loss of each image, equation 4: 1 - IoU′, from logits; an empty mask follows `soft_iou`'s rule.
 
-    Shapes and dtypes as in `soft_iou`, with logits of any real value; returns (batch,) float32 in [0, 1].
+    Shapes, dtypes and errors as in `soft_iou`, with logits of any real value; returns (batch,) float32 in [0, 1].
     """
     t, z = rows(mask, logits)
     return 1 - _soft_iou(t, ops.sigmoid(z))
@@ -88,7 +77,7 @@ def binary_crossentropy(mask, logits):
     """Binary cross-entropy of each image, equation 1 as a mean over pixels, in nats, from logits.
 
     -(T log P + (1 - T) log(1 - P)) = max(z, 0) - z T + log(1 + exp(-|z|)) with P = sigmoid(z): exact for any z.
-    Shapes and dtypes as in `iou_loss`; returns (batch,) float32, 0 or more. An empty mask needs no rule.
+    Shapes, dtypes and errors as in `iou_loss`; returns (batch,) float32, 0 or more. An empty mask needs no rule.
     """
     t, z = rows(mask, logits)
     return ops.mean(ops.maximum(z, 0.0) - z * t + ops.log1p(ops.exp(-ops.abs(z))), axis=1)
@@ -104,7 +93,10 @@ def iou_gradient(mask, probabilities):
         probabilities: P, same shape, in [0, 1].
     Returns:
         numpy float64, same shape; 1 / pixels for an image with an empty mask (rule of `soft_iou`).
+    Raises:
+        InputError: see `rows`.
     """
+    check_images(mask, probabilities, "probabilities")
     t, p = np.asarray(mask, "float64"), np.asarray(probabilities, "float64")
     intersection = (t * p).sum(PIXELS, keepdims=True)  # (batch, 1, 1, 1)
     union = (t + p - t * p).sum(PIXELS, keepdims=True)
@@ -114,26 +106,45 @@ def iou_gradient(mask, probabilities):
     return np.where(empty, 1 / t[0].size, gradient)
 
 
-@keras.saving.register_keras_serializable("iou_loss_study")
-class IoULoss(keras.losses.Loss):
-    """`iou_loss` summed over the batch (van Beers et al., section 2.3): a value between 0 and the batch size.
+class ImageLoss(keras.losses.Loss):
+    """A Keras loss of one value per image. `reduction` is Keras': "sum", "sum_over_batch_size" (the mean) or "none".
 
-    `reduction` is Keras' own: "sum" (the paper's), "sum_over_batch_size" for the mean, "none" for one per image.
+    Sample weights are one number, or (batch,).
+
+    Raises:
+        InputError: an unknown reduction, weights of another shape, or see `rows`.
     """
 
-    def __init__(self, reduction="sum", name="iou_loss"):
+    pooled = False  # whether there is one value for the whole batch
+
+    def __init__(self, reduction, name):
+        if not isinstance(reduction, str | None) or reduction not in REDUCTIONS:
+            raise InputError(f"reduction is {reduction!r}: use one of {', '.join(map(str, REDUCTIONS))}")
         super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        y_true, y_pred = check_images(y_true, y_pred)
+        check_weights(sample_weight, y_true.shape[0], self.pooled)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
+@keras.saving.register_keras_serializable("iou_loss_study")
+class IoULoss(ImageLoss):
+    """`iou_loss` summed over the batch (van Beers et al., section 2.3): a value between 0 and the batch size."""
+
+    def __init__(self, reduction="sum", name="iou_loss"):
+        super().__init__(reduction, name)
 
     def call(self, y_true, y_pred):
         return iou_loss(y_true, y_pred)
 
 
 @keras.saving.register_keras_serializable("iou_loss_study")
-class BinaryCrossentropy(keras.losses.Loss):
+class BinaryCrossentropy(ImageLoss):
     """`binary_crossentropy` averaged over the batch, so over all pixels: Keras' binary cross-entropy from logits."""
 
     def __init__(self, reduction="sum_over_batch_size", name="binary_crossentropy"):
-        super().__init__(name=name, reduction=reduction, dtype="float32")
+        super().__init__(reduction, name)
 
     def call(self, y_true, y_pred):
         return binary_crossentropy(y_true, y_pred)

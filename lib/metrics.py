@@ -5,11 +5,13 @@ A pixel is predicted positive where P > 0.5 (logit > 0). An image whose label an
 IoU 1; an empty label with false positives, or a missed object, has IoU 0.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
+from lib.checks import arrays
 from lib.losses import PIXELS, soft_iou
 
 THRESHOLD = 0.5
@@ -48,12 +50,11 @@ def confusion(masks, predicted):
     Returns:
         `Confusion`.
     Raises:
-        ValueError: if the shapes differ.
+        InputError: different shapes, no pixels, or values other than 0 and 1.
     """
-    masks, predicted = np.asarray(masks, bool), np.asarray(predicted, bool)
-    if masks.shape != predicted.shape:
-        raise ValueError(f"masks have shape {masks.shape}, predictions {predicted.shape}: they must be the same")
-    cells = (2 * masks + predicted).reshape(len(masks), -1)  # 0 tn, 1 fp, 2 fn, 3 tp
+    masks, predicted = arrays.pair(masks, predicted, "predicted", pictures=False)
+    # 0 tn, 1 fp, 2 fn, 3 tp
+    cells = (2 * masks.astype(bool) + predicted.astype(bool)).reshape(len(masks), math.prod(masks.shape[1:]))
     tn, fp, fn, tp = (np.count_nonzero(cells == cell, axis=1) for cell in range(4))
     return Confusion(tp, fp, fn, tn)
 
@@ -62,14 +63,18 @@ def score(masks, probabilities):
     """All scores of the study for a set of images.
 
     Args:
-        masks: (images, height, width, 1) 0/1.
-        probabilities: same shape, float in [0, 1].
+        masks: (images, height, width, 1) 0/1, one image or more.
+        probabilities: same shape, float in [0, 1]; not uint8, which are stored maps.
     Returns:
         (scores, per_image): `scores` has floats `accuracy` and `iou` (thresholded at 0.5 per image, then
         averaged: the headline), `iou_pooled` (thresholded, over the pooled pixels) and `iou_soft` (IoU′ of
         equation 3, no threshold, averaged); `per_image` has arrays (images,) `accuracy`, `iou`, `iou_soft`,
         `tp`, `fp`, `fn`, `tn`.
+    Raises:
+        InputError: other shapes or values.
     """
+    masks, probabilities = (arrays.as_array(*given) for given in ((masks, "mask"), (probabilities, "probabilities")))
+    arrays.check_images(masks, probabilities, "probabilities", hard=True)
     counts = confusion(masks, probabilities > THRESHOLD)
     soft = np.concatenate(
         [
@@ -89,6 +94,7 @@ def score(masks, probabilities):
 
 def accuracy(mask, logits):
     """Binary accuracy of each image from logits, (batch, height, width, 1) -> (batch,): a Keras metric function."""
+    mask, logits = arrays.check_images(mask, logits, hard=True)
     return ops.mean(ops.cast((logits > 0) == (mask > 0), "float32"), axis=PIXELS)
 
 
@@ -97,6 +103,7 @@ def iou(mask, logits):
 
     Keras averages it over images; `keras.metrics.BinaryIoU` pools the pixels of all images instead.
     """
+    mask, logits = arrays.check_images(mask, logits, hard=True)
     t, p = mask > 0, logits > 0
     intersection = ops.sum(ops.cast(ops.logical_and(t, p), "float32"), axis=PIXELS)
     union = ops.sum(ops.cast(ops.logical_or(t, p), "float32"), axis=PIXELS)
@@ -105,6 +112,7 @@ def iou(mask, logits):
 
 def iou_soft(mask, logits):
     """IoU′ of equation 3 of each image from logits, (batch, height, width, 1) -> (batch,): a Keras metric function."""
+    mask, logits = arrays.check_images(mask, logits)
     return soft_iou(mask, ops.sigmoid(ops.cast(logits, "float32")))
 
 
@@ -115,5 +123,9 @@ def quantise(probabilities):
         probabilities: float array in [0, 1].
     Returns:
         uint8 array of the same shape, within 1/510 of P after division by 255.
+    Raises:
+        InputError: other values, or uint8, which are quantised already.
     """
-    return np.ceil(255 * np.asarray(probabilities, "float64") - 0.5).clip(0, 255).astype("uint8")
+    probabilities = arrays.as_array(probabilities, "probabilities")
+    arrays.check_values(probabilities, "probabilities")
+    return np.ceil(255 * probabilities.astype("float64") - 0.5).clip(0, 255).astype("uint8")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import metrics
+from lib import InputError, metrics
 from lib.metrics import Confusion, confusion, quantise, score
 
 
@@ -31,7 +31,7 @@ def test_confusion_by_hand():
 
 
 def test_confusion_refuses_different_shapes():
-    with pytest.raises(ValueError, match=r"\(5, 2, 2, 1\).*\(4, 2, 2, 1\)"):
+    with pytest.raises(InputError, match=r"\(4, 2, 2, 1\).*\(5, 2, 2, 1\)"):
         confusion(LABELS, PREDICTED[:4])
 
 

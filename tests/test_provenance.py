@@ -108,13 +108,13 @@ def changed_code(tiny, tmp_path):
     [
         ("losses", '"""IoU loss of each image, equation 4', '"""The IoU loss of one image, equation 4'),  # a docstring
         ("losses", "# (batch,) each", "# each (batch,)"),  # a comment
-        ("losses", "give both (batch, height, width, 1)", "both are (batch, height, width, 1)"),  # a message
+        ("losses", "use one of", "give one of"),  # a message
+        ("checks.arrays", "0 in shapes[0] + shapes[1]", "False"),  # what is refused
         (
             "losses",
             "def iou_loss(mask, logits):",
             "def iou_loss(\n    mask,\n    logits: object,\n) -> object:",
         ),  # line breaks, hints
-        ("metrics", "they must be the same", "give the same"),
         ("training", "the loss became", "loss is"),
         ("models", "it must be a multiple of", "give a multiple of"),
         ("losses", "LOSSES = {", "def my_loss(mask, logits):\n    return 2\n\n\nLOSSES = {"),  # a loss of one's own

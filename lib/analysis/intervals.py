@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
-from lib.analysis.stats import Effect, check_confidence, holm, one_row, student
+from lib.analysis.stats import Effect, check_confidence, holm, student
+from lib.checks.arrays import LARGEST, check_number, in_cells, in_labels, in_rows, one_row
 
 RESAMPLES = 2000  # of seeds, in `probability_of_improvement`
 
@@ -47,9 +48,12 @@ def crossed_t(
         InputError: no cell, shapes that do not match, scores that are not finite, a confidence out of range.
     """
     cells = _checked(differences, clusters)
-    seeds = [range(len(d)) for d, _ in cells] if seeds is None else [list(labels) for labels in seeds]
-    if [len(labels) for labels in seeds] != [len(d) for d, _ in cells]:
+    if seeds is None:
+        seeds = [range(len(d)) for d, _ in cells]
+    elif len(seeds) != len(cells):
         raise InputError("seeds: give one label for each row of differences in every cell")
+    else:
+        seeds = [in_labels(labels, "seeds", len(d)) for labels, (d, _) in zip(seeds, cells)]
     check_confidence(confidence)
     mean, n = float(np.mean([d.mean() for d, _ in cells])), sum(len(d) for d, _ in cells)
     drawn, shared = {}, {}
@@ -82,6 +86,7 @@ def probability_of_improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -
     Raises:
         InputError: different numbers of cells, none, or scores that are not finite.
     """
+    a, b = in_rows(a, "a"), in_rows(b, "b")
     if len(a) != len(b) or not len(a):
         raise InputError(f"a and b have {len(a)} and {len(b)} cells: give the same number, 1 or more")
     rng, total, draws, drawn = np.random.default_rng(0), 0.0, np.zeros(RESAMPLES), {}
@@ -132,14 +137,13 @@ def compare_losses(
     Raises:
         InputError: the reference or another loss is missing, or arrays that do not match.
     """
-    if reference not in scores or len(scores) < 2:
+    if not isinstance(scores, Mapping) or reference not in scores or len(scores) < 2:
         raise InputError(
-            f"scores: no loss to compare with {reference!r} among {', '.join(scores) or 'none'}: "
+            f"scores: no loss to compare with {reference!r} among {', '.join(map(str, scores)) or 'none'}: "
             "give the reference and one more"
         )
-    if not margin > 0:
-        raise InputError(f"margin is {margin}: give a number above 0")
-    arrays = {loss: [np.asarray(cell, "float64") for cell in cells] for loss, cells in scores.items()}
+    check_number("margin", margin, 0, LARGEST, "a number above 0", above=True)
+    arrays = {loss: in_cells(cells, f"scores of {loss}") for loss, cells in scores.items()}
     shapes = {loss: [cell.shape for cell in cells] for loss, cells in arrays.items()}
     rows = []
     for loss in (each for each in arrays if each != reference):
@@ -170,23 +174,11 @@ def compare_losses(
 
 
 def _checked(differences, clusters):
-    if not len(differences) or len(differences) != len(clusters):
-        raise InputError(
-            f"differences and clusters have {len(differences)} and {len(clusters)} cells: give the same "
-            "number, 1 or more"
-        )
-    try:
-        cells = [
-            (np.atleast_2d(np.asarray(d, "float64")), np.asarray(labels)) for d, labels in zip(differences, clusters)
-        ]
-    except (TypeError, ValueError) as error:  # ragged lists, words
-        raise InputError(
-            f"differences, clusters: {error}; give (seeds, images) numbers and (images,) labels"
-        ) from error
-    for number, (d, labels) in enumerate(cells):
-        if d.ndim != 2 or not d.size or d.shape[1:] != labels.shape or not np.isfinite(d).all():
-            raise InputError(
-                f"cell {number}: differences of shape {d.shape} and clusters of shape {labels.shape} are "
-                "not valid; give finite (seeds, images) and one label for each image"
-            )
-    return cells
+    found, labels = in_cells(differences, "differences"), in_rows(clusters, "clusters")
+    if len(found) != len(labels):
+        raise InputError(f"differences and clusters have {len(found)} and {len(labels)} cells: give the same number")
+    found = list(map(np.atleast_2d, found))
+    for number, d in enumerate(found):
+        if d.ndim != 2 or not d.size:
+            raise InputError(f"cell {number}: differences of shape {d.shape} are not valid; give (seeds, images)")
+    return [(d, np.array(in_labels(each, "clusters", d.shape[1]))) for d, each in zip(found, labels)]

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
-from lib.analysis.stats import Effect, one_row
+from lib.analysis.stats import Effect
+from lib.checks.arrays import in_labels, one_row
 
 
 class Mixed(NamedTuple):
@@ -57,14 +58,10 @@ def mixed_model(
     from scipy import stats as distributions
     from statsmodels.regression.mixed_linear_model import VCSpec
 
-    y, first = one_row(scores), np.asarray(is_first, bool)
-    cells, seeds = np.asarray(cells), np.asarray(seeds)
-    factor = np.zeros(len(y)) if factor is None else np.asarray(factor)
-    if not len(y) == len(first) == len(cells) == len(seeds) == len(factor):
-        raise InputError(
-            f"scores, is_first, cells, seeds have lengths {len(y)}, {len(first)}, {len(cells)} and "
-            f"{len(seeds)}: give one of each, and of factor, for every run"
-        )
+    y = one_row(scores, "scores")
+    given = {"is_first": is_first, "cells": cells, "seeds": seeds, "factor": [0] * len(y) if factor is None else factor}
+    first, cells, seeds, factor = (np.array(in_labels(each, name, len(y))) for name, each in given.items())
+    first = first.astype(bool)
     if len(np.unique(seeds)) < 2 or first.all() or not first.any():
         raise InputError("a mixed model needs runs of both losses with 2 or more seeds; run the study with --seeds 5")
     if any(len(np.unique(factor[cells == cell])) > 1 for cell in np.unique(cells)):

@@ -2,8 +2,8 @@
 
 `a` and `b` are always arrays (n,) in which a[i] and b[i] belong to the same cell. Differences a - b are rounded to
 `DECIMALS`, so that equal differences of decimals are equal here (0.820 - 0.779 and 0.798 - 0.757 differ in floating
-point). Every function raises `InputError` for arrays that are empty, differ in length or have a value that is not
-finite. scipy.stats takes a second to import, so functions import it when they need it.
+point). Every function raises `InputError` for arrays that are empty, differ in length or have a value that is not a
+finite number of at most 1e12. scipy.stats takes a second to import, so functions import it when they need it.
 """
 
 import gc
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
+from lib.checks.arrays import LARGEST, as_array, check_number, one_row
 
 HIGHER_IS_BETTER = {"accuracy": True, "iou": True, "iou_pooled": True, "iou_soft": True, "epochs": False}
 DECIMALS = 10
@@ -41,27 +42,18 @@ class Effect(NamedTuple):
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+    a, b = (as_array(each, "a and b").astype("float64") for each in (a, b))
     if a.ndim != 1 or a.shape != b.shape:
         raise InputError(f"a and b have shapes {a.shape} and {b.shape}: give two arrays of the same length")
     if a.size == 0:
         raise InputError("a and b are empty: give at least one pair of scores")
-    unusable = np.flatnonzero(~(np.isfinite(a) & np.isfinite(b)))
+    unusable = np.flatnonzero(~((np.abs(a) <= LARGEST) & (np.abs(b) <= LARGEST)))
     if unusable.size:
         i = unusable[0]
-        raise InputError(f"pair {i} of a and b is ({a[i]}, {b[i]}): leave out values that are not finite")
+        raise InputError(
+            f"pair {i} of a and b is ({a[i]}, {b[i]}): leave out values that are not finite, or above {LARGEST:g}"
+        )
     return a, b
-
-
-def one_row(values: ArrayLike) -> np.ndarray:
-    """Finite numbers, one or more, as (n,) float64; raises InputError for anything else."""
-    try:
-        values = np.asarray(values, "float64")
-    except (TypeError, ValueError) as error:  # words, ragged lists
-        raise InputError(f"values: {error}; give one finite number or more in one row") from error
-    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        raise InputError(f"values of shape {values.shape} are not valid; give one finite number or more in one row")
-    return values
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> np.ndarray:
@@ -121,8 +113,7 @@ def outcome(a: ArrayLike, b: ArrayLike, margin: float = MARGIN) -> str:
 
 def check_confidence(confidence: float) -> None:
     """Raises InputError for a confidence outside (0, 1), for example 95 instead of 0.95."""
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: {confidence} is not valid; give a share such as 0.95")
+    check_number("confidence", confidence, 0, 1 - 1e-9, "a share such as 0.95", above=True)
 
 
 def student(mean: float, variances: np.ndarray, freedom: np.ndarray, confidence: float, n: int, unit: str) -> Effect:
@@ -158,10 +149,8 @@ def nadeau_bengio(differences: ArrayLike, train: int, test: int) -> Effect:
         InputError: differences that are not finite, or none; sizes below 1.
     """
     d = one_row(differences)
-    if not (train >= 1 and test >= 1):
-        raise InputError(
-            f"train, test: {train} and {test} are not valid; give the number of images of each part, 1 or more"
-        )
+    for name, images in (("train", train), ("test", test)):
+        check_number(name, images, 1, LARGEST, "the number of images of that part, 1 or more")
     if d.size < 2:
         return Effect(float(d.mean()), np.nan, np.nan, np.nan, d.size, "splits")
     variance = (1 / d.size + test / train) * d.var(ddof=1)
@@ -202,6 +191,8 @@ def error_reduction(a: ArrayLike, b: ArrayLike) -> float:
     if `a` has none either, else minus infinity.
     """
     a, b = _paired(a, b)
+    if min(a.min(), b.min()) < 0 or max(a.max(), b.max()) > 1:
+        raise InputError("a and b: some are outside [0, 1]; give scores, of which 1 is the best")
     error_a, error_b = np.sum(1 - a), np.sum(1 - b)
     if error_b == 0:
         return 0.0 if error_a == 0 else -np.inf
@@ -225,7 +216,7 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
     Raises:
         InputError: for an unknown metric or arrays that are not valid.
     """
-    if metric not in HIGHER_IS_BETTER:
+    if not isinstance(metric, str) or metric not in HIGHER_IS_BETTER:
         raise InputError(f"metric is {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
     t, p = paired_t_test(iou, bce)
     low, high = mean_interval(iou, bce)
@@ -255,13 +246,13 @@ def holm(p: ArrayLike) -> np.ndarray:
     Returns:
         (tests,) float64.
     Raises:
-        InputError: a p-value outside [0, 1].
+        InputError: a p-value outside [0, 1], or no row of them.
     """
     from statsmodels.stats.multitest import multipletests
 
-    p = np.array(p, "float64")
-    if (p < 0).any() or (p > 1).any():
-        raise InputError("p: a p-value is outside [0, 1]; give probabilities")
+    p = as_array(p, "p").astype("float64")  # a copy
+    if p.ndim != 1 or (p < 0).any() or (p > 1).any():
+        raise InputError(f"p: of shape {p.shape}, or a p-value is outside [0, 1]; give probabilities in one row")
     if (tested := ~np.isnan(p)).any():
         gc.freeze()  # statsmodels collects garbage in each call, which takes 0.1 s or more where Keras is loaded
         try:

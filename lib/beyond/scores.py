@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
+from lib.checks.arrays import as_array, check_masks, check_number, pair
 
 LEVELS = 256
 HALF = 127  # the level of threshold 0.5
@@ -33,13 +34,10 @@ def boundary(masks: ArrayLike, dilation_ratio: float = 0.02) -> np.ndarray:
     """
     from scipy.ndimage import binary_erosion
 
-    masks = np.asarray(masks, bool)
-    if masks.ndim not in (3, 4) or masks.ndim == 4 and masks.shape[3] != 1:
-        raise InputError(
-            f"masks: shape {masks.shape} is not valid; give (images, height, width) or one more axis of length 1"
-        )
-    if not 0 < dilation_ratio < np.inf:
-        raise InputError(f"dilation_ratio: {dilation_ratio!r} is not valid; give a number above 0, such as 0.02")
+    masks = as_array(masks, "masks")
+    check_masks(masks)
+    check_number("dilation_ratio", dilation_ratio, 0, 1e6, "a number above 0, such as 0.02", above=True)
+    masks = masks.astype(bool)
     d = max(1, round(dilation_ratio * float(np.hypot(*masks.shape[1:3]))))
     return masks & ~binary_erosion(masks, np.ones((1, 3, 3, 1)[: masks.ndim]), iterations=d)
 
@@ -55,7 +53,7 @@ def boundary_iou(masks: ArrayLike, predicted: ArrayLike, dilation_ratio: float =
     Raises:
         InputError: see `boundary`, or different shapes.
     """
-    masks, predicted = _same_shape(masks, predicted, "predicted")
+    masks, predicted = pair(masks, predicted, "predicted")
     g, p = (
         boundary(each, dilation_ratio).reshape(len(masks), math.prod(masks.shape[1:])) for each in (masks, predicted)
     )
@@ -69,12 +67,11 @@ def histograms(masks: ArrayLike, maps: ArrayLike) -> tuple[np.ndarray, np.ndarra
         masks: labels.
         maps: probability maps, uint8 255 P, same shape.
     Raises:
-        InputError: different shapes, or maps of another dtype.
+        InputError: different shapes, no pixels, masks with values other than 0 and 1, or maps of another dtype.
     """
-    masks, maps = _same_shape(masks, maps, "maps")
-    if maps.dtype != np.uint8:
-        raise InputError(f"maps: dtype {maps.dtype} is not valid; give uint8 255 P, as metrics.quantise makes it")
-    cells = maps.reshape(len(maps), -1) + LEVELS * masks.reshape(len(masks), -1).astype(bool).astype("uint16")
+    masks, maps = pair(masks, maps, "maps")
+    flat = len(maps), math.prod(maps.shape[1:])
+    cells = maps.reshape(flat) + LEVELS * masks.reshape(flat).astype("uint16")
     counts = np.array([np.bincount(row, minlength=2 * LEVELS) for row in cells]).reshape(-1, 2 * LEVELS)
     return counts[:, :LEVELS], counts[:, LEVELS:]
 
@@ -92,7 +89,7 @@ def best_level(masks: ArrayLike, maps: ArrayLike) -> int:
     Raises:
         InputError: no images, or see `histograms`.
     """
-    if not len(maps):
+    if not as_array(maps, "maps").size:
         raise InputError("maps: there are none, so no threshold can be chosen; give at least one image")
     means = iou_at_levels(masks, maps).mean(0)
     best = np.flatnonzero(means == means.max())
@@ -143,19 +140,18 @@ def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> R
     Raises:
         InputError: different shapes, no pixels, values out of range or no bins.
     """
-    masks, probabilities = _same_shape(masks, probabilities, "probabilities")
-    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise InputError(f"bins: {bins!r} is not valid; give a whole number, 1 or more")
+    stored = getattr(probabilities, "dtype", None) == np.uint8
+    masks, probabilities = pair(masks, probabilities, "maps" if stored else "probabilities")
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 1 <= bins <= 1_000_000:
+        raise InputError(f"bins: {bins!r} is not valid; give a whole number, 1 or more and at most a million")
     if not probabilities.size:
         raise InputError("probabilities: there are no pixels; give at least one image")
-    if probabilities.dtype == np.uint8:
+    if stored:
         negative, positive = (counts.sum(0) for counts in histograms(masks, probabilities))
         values = np.arange(LEVELS) / (LEVELS - 1)
     else:
         values, positive = probabilities.astype("float64").ravel(), masks.astype(bool).ravel()
         negative = ~positive
-        if not (values.min() >= 0 and values.max() <= 1):
-            raise InputError("probabilities: some are outside [0, 1]; give uint8 255 P or sigmoids of logits")
     of = np.minimum((values * bins).astype(int), bins - 1)
     weights = negative + positive.astype("int64")
     pixels = np.bincount(of, weights, bins)
@@ -200,12 +196,3 @@ def score(
 
 def _iou(intersection, union):
     return np.where(union == 0, 1.0, intersection / np.maximum(union, 1))
-
-
-def _same_shape(masks, others, name):
-    masks, others = np.asarray(masks), np.asarray(others)
-    if masks.shape != others.shape:
-        raise InputError(
-            f"{name}: their shape {others.shape} is not that of the masks, {masks.shape}; give one for each mask"
-        )
-    return masks, others

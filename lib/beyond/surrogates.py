@@ -5,19 +5,19 @@ value per image. With `pooled=True` the pixels of the whole batch are treated as
 segmentation_models.pytorch and Keras: the result is a scalar that does not grow with the batch.
 
 Args of every function:
-    mask: T, (batch, height, width, 1), values 0 or 1, any dtype; `jaccard_metric_loss` takes soft labels too.
-    logits: z, same shape, any dtype and any real value.
+    mask: T, (batch, height, width, 1), any real dtype, values 0 or 1; all but the Lovász losses take soft labels, in
+        [0, 1], too.
+    logits: z, same shape, any real dtype and any real value.
     pooled: False for one value per image, True for one of the whole batch.
 Returns:
     (batch,) float32, or () float32 if pooled; in [0, 1] unless the function says otherwise.
 
-Every function raises InputError if mask and logits differ in shape.
+Every function raises InputError for other shapes or values, see `losses.rows`.
 
 Rule for an empty mask (of the image, or of the batch if pooled), where these ratios are 1 for every P and have no
 gradient: the loss is mean(P), as in `losses.soft_iou`. The Lovász losses need no rule.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +26,8 @@ import numpy as np
 from keras import ops
 
 from lib import InputError
-from lib.losses import binary_crossentropy, rows
+from lib.checks.arrays import LARGEST, check_number
+from lib.losses import ImageLoss, binary_crossentropy, rows
 
 Tensor = Any  # of the backend that Keras uses, or numpy
 FLAT_BELOW = 1e-7  # below this `focal_tversky_loss` is linear: the slope of its power is infinite at 0
@@ -65,7 +66,8 @@ def tversky_loss(mask: Tensor, logits: Tensor, alpha: float = 0.3, beta: float =
     Raises:
         InputError: a weight out of range.
     """
-    _check_weights(alpha, beta)
+    check_number("alpha", alpha, 0, LARGEST, "0 or more to a Tversky loss")
+    check_number("beta", beta, 0, LARGEST, "a number above 0 to a Tversky loss", above=True)
     t, z = rows(mask, logits, pooled)
     p = ops.sigmoid(z)
     return _reduced(_tversky(t, p, t * p, alpha, beta), pooled)
@@ -95,8 +97,7 @@ def focal_tversky_loss(
     Raises:
         InputError: a parameter out of range.
     """
-    if not 0 < gamma < math.inf:
-        raise InputError(f"gamma: {gamma!r} is not valid for the focal Tversky loss; give a number above 0")
+    check_number("gamma", gamma, 0, LARGEST, "a number above 0 to the focal Tversky loss", above=True)
     loss = tversky_loss(mask, logits, alpha, beta, pooled)
     power = ops.power(ops.maximum(loss, FLAT_BELOW), 1 / gamma)
     return ops.where(loss > FLAT_BELOW, power, loss * FLAT_BELOW ** (1 / gamma - 1))
@@ -147,7 +148,7 @@ def lovasz_hinge(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor:
     of the mask that is wrong at the pixels with error 1. Correct pixels with |z| < 1 still add to the loss. For an
     empty mask 1 - IoU is 1 as soon as one pixel is wrong, so the loss is the largest error.
     """
-    t, z = rows(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled, hard=True)
     return _reduced(_lovasz(t, ops.relu(1 - z * (2 * t - 1))), pooled)
 
 
@@ -156,7 +157,7 @@ def lovasz_sigmoid(mask: Tensor, logits: Tensor, pooled: bool = False) -> Tensor
 
     At P of 0 or 1 it is 1 - IoU of equation 2. For an empty mask it is the largest P.
     """
-    t, z = rows(mask, logits, pooled)
+    t, z = rows(mask, logits, pooled, hard=True)
     return _reduced(_lovasz(t, ops.abs(t - ops.sigmoid(z))), pooled)
 
 
@@ -170,17 +171,9 @@ def bce_iou(mask: Tensor, logits: Tensor, weight: float = 1.0, pooled: bool = Fa
     Raises:
         InputError: a negative weight.
     """
-    if not 0 <= weight < math.inf:
-        raise InputError(f"weight: {weight!r} is not valid for BCE + IoU; give 0 or more")
+    check_number("weight", weight, 0, LARGEST, "0 or more to BCE + IoU")
     bce = binary_crossentropy(mask, logits)  # means over the same number of pixels
     return (ops.mean(bce) if pooled else bce) + weight * jaccard_loss(mask, logits, pooled)
-
-
-def _check_weights(alpha, beta):
-    if not (0 <= alpha < math.inf and 0 < beta < math.inf):
-        raise InputError(
-            f"alpha, beta: {alpha!r} and {beta!r} are not valid for a Tversky loss; give alpha 0 or more, beta above 0"
-        )
 
 
 # The last is IoU loss if `loss_reduction` is pooled.
@@ -198,7 +191,7 @@ SURROGATES: dict[str, Callable[..., Tensor]] = {
 
 
 @keras.saving.register_keras_serializable("iou_loss_study")
-class Surrogate(keras.losses.Loss):
+class Surrogate(ImageLoss):
     """A function of `SURROGATES` as a Keras loss, summed over the batch like `losses.IoULoss`.
 
     Args:
@@ -214,9 +207,9 @@ class Surrogate(keras.losses.Loss):
     def __init__(
         self, function: str, pooled: bool = False, reduction: str = "sum", name: str | None = None, **parameters: float
     ):
-        if function not in SURROGATES:
+        if not isinstance(function, str) or function not in SURROGATES:
             raise InputError(f"function is {function!r}: use one of {', '.join(SURROGATES)}")
-        super().__init__(name=name or SURROGATES[function].__name__, reduction=reduction, dtype="float32")
+        super().__init__(reduction, name or SURROGATES[function].__name__)
         self.function, self.pooled, self.parameters = function, pooled, parameters
         try:
             self(*np.zeros((2, 1, 64, 64, 1), "float32"))

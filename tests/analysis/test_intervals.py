@@ -151,17 +151,20 @@ def test_losses_of_a_single_seed_are_compared_but_not_tested():
 @pytest.mark.parametrize(
     "call, sentence",
     [
-        (lambda: intervals.crossed_t([], []), "differences and clusters have 0 and 0 cells"),
-        (lambda: intervals.crossed_t([[[1, np.nan]]], [[0, 1]]), "cell 0: differences of shape (1, 2)"),
+        (lambda: intervals.crossed_t([], []), "differences: have no cell"),
         (
-            lambda: intervals.crossed_t([[[1, 2]]], [[0]]),
-            "cell 0: differences of shape (1, 2) and clusters of shape (1,)",
+            lambda: intervals.crossed_t([[[1, np.nan]]], [[0, 1]]),
+            "differences: have no cell, or a value that is not finite",
         ),
+        (lambda: intervals.crossed_t([[[1, 2]]], [[0]]), "clusters: of shape (1,) are not valid; give 2"),
         (lambda: intervals.probability_of_improvement([[1]], []), "a and b have 1 and 0 cells"),
-        (lambda: intervals.crossed_t([[[1, 2], [3]]], [[0, 1]]), "differences, clusters: "),
-        (lambda: intervals.crossed_t([[["a", "b"]]], [[0, 1]]), "differences, clusters: "),
+        (lambda: intervals.crossed_t([[[1, 2], [3]]], [[0, 1]]), "differences: "),
+        (lambda: intervals.crossed_t([[["a", "b"]]], [[0, 1]]), "differences: "),
         (lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], 95), "confidence: 95 is not valid"),
-        (lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], seeds=["abc"]), "seeds: give one label for each row"),
+        (
+            lambda: intervals.crossed_t([[[1, 2]] * 2], [[0, 1]], seeds=["abc"]),
+            "seeds: of shape (3,) are not valid; give 2",
+        ),
         (lambda: intervals.probability_of_improvement([["a"]], [[1]]), "values: "),
         (
             lambda: intervals.compare_losses({"iou": [[[1.0]]]}, [[0]]),
@@ -171,7 +174,10 @@ def test_losses_of_a_single_seed_are_compared_but_not_tested():
             lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]] * 2]}, [[0, 1]]),
             "scores of iou and bce",
         ),
-        (lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]]]}, [[0, 1]], margin=0), "margin is 0"),
+        (
+            lambda: intervals.compare_losses({"bce": [[[1, 2]]], "iou": [[[1, 2]]]}, [[0, 1]], margin=0),
+            "margin: 0 is not valid",
+        ),
     ],
 )
 def test_unusable_input_is_refused(call, sentence):

@@ -120,7 +120,7 @@ def test_cells_with_seeds_of_their_own_are_compared_by_pairs():
             ([1, 2, 3, 4] * 2, [1, 0] * 4, ["a"] * 8, [0, 0, 1, 1, 2, 2, 3, 3], [*"xxxxyyyy"]),
             "factor: has several levels",
         ),
-        (([1, 2], [1], ["a"], [0]), "scores, is_first, cells, seeds have lengths 2, 1, 1"),
+        (([1, 2], [1], ["a"], [0]), "is_first: of shape (1,) are not valid; give 2"),
     ],
 )
 def test_unusable_input_is_refused(arguments, sentence):

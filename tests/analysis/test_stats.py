@@ -165,8 +165,8 @@ def test_holm_by_hand():
     [
         (lambda: stats.nadeau_bengio([], 9, 1), "values of shape (0,) are not valid"),
         (lambda: stats.nadeau_bengio([0.1, math.nan], 9, 1), "values of shape (2,) are not valid"),
-        (lambda: stats.nadeau_bengio([1, 2], 0, 5), "train, test: 0 and 5 are not valid"),
-        (lambda: stats.holm([0.5, 1.5]), "p: a p-value is outside [0, 1]"),
+        (lambda: stats.nadeau_bengio([1, 2], 0, 5), "train: 0 is not valid"),
+        (lambda: stats.holm([0.5, 1.5]), "p: of shape (2,), or a p-value is outside [0, 1]"),
     ],
 )
 def test_what_cannot_be_tested_is_refused(call, sentence):
