@@ -1,5 +1,6 @@
 """IoU loss against binary cross-entropy: models, losses, data and the study (van Beers et al., 2019)."""
 
+import codecs
 import os
 import re
 import sys
@@ -80,3 +81,21 @@ def _apart(text: str) -> str:
 def plain(text: str) -> str:
     """Foreign text for a figure, in which matplotlib sees no formula."""
     return str(text).replace("$", r"\$")
+
+
+# Marks at the start of a text; those of UTF-32 come first, as that of UTF-16 begins in the same way.
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def as_text(content: bytes) -> str:
+    """The text of a file as editors and spreadsheets save it: UTF-8, or UTF-16 or UTF-32 with their mark.
+
+    Raises UnicodeDecodeError for others.
+    """
+    return content.decode(next((code for mark, code in MARKS.items() if content.startswith(mark)), "utf-8"))

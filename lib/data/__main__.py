@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from lib import InputError
+from lib.data.cache import typed_root
 from lib.data.datasets import Dataset, binary_masks, load, split
 from lib.data.layouts import HAIR, facts
 
@@ -37,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for command in (fetch_parser, info_parser):
         command.add_argument("name", help="lfw or helen")
-        command.add_argument("--data", metavar="ROOT", help="data root (default: $IOU_STUDY_DATA, else data/)")
+        command.add_argument(
+            "--data",
+            metavar="ROOT",
+            help="data root, from where you are (default: $IOU_STUDY_DATA or data/, from the project's folder)",
+        )
     fetch_parser.add_argument(
         "--url",
         metavar="URL",
@@ -48,13 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     info_parser.add_argument("--image-size", type=int, default=224, help="pixels (default: 224)")
     options = parser.parse_args(arguments)
     try:
+        root = typed_root(options.data) if options.data else None
         if options.command == "fetch":
             from lib.data import fetch
 
-            for path in fetch.fetch(options.name, options.data, options.url):
+            for path in fetch.fetch(options.name, root, options.url):
                 print(path)
         else:
-            print(info(load(options.name, options.image_size, options.data)))
+            print(info(load(options.name, options.image_size, root)))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

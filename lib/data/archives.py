@@ -1,10 +1,12 @@
 """Reads the files of an archive, or of the folder extracted from it, in memory. Nothing is extracted to disk.
 
-Only regular files with a plain relative name are read. Links, devices, hidden files, absolute names and names with `..`
-or control characters are skipped. Sizes in the headers of an archive are not trusted: the limits below always hold.
+Only regular files with a plain relative name are read. Devices, hidden files, absolute names, names with `..` or
+control characters and links in an archive are skipped; links in a folder are followed. Sizes in the headers of an
+archive are not trusted: the limits below always hold.
 """
 
 import gzip
+import os
 import posixpath
 import stat
 import tarfile
@@ -56,11 +58,26 @@ class Container:
         if not self.path.is_dir():
             return [self.path]
         with self._readable("its list of files"):
-            return sorted(
-                file
-                for file in self.path.rglob("*")
-                if file.is_file() and self._plain(file.relative_to(self.path).as_posix())
+            return sorted(self._walk())
+
+    def _walk(self) -> Iterator[Path]:
+        """The files of the folder. Links to files and folders are followed; InputError if one leads back to itself."""
+        above, folders = {self.path.parent: ()}, 0
+        for place, inside, files in os.walk(self.path, followlinks=True):
+            folder, status, folders = Path(place), os.stat(place), folders + 1
+            identity, parents = (status.st_dev, status.st_ino), above[folder.parent]
+            if identity in parents:
+                raise InputError(f"{folder}: this link leads back to a folder above it; remove it")
+            if folders > MAX_FILES:
+                raise ValueError(f"it has more than {MAX_FILES:,} folders")
+            above[folder] = (*parents, identity)
+            inside[:] = [name for name in inside if self._is_plain(folder / name)]
+            yield from (
+                folder / name for name in files if self._is_plain(folder / name) and os.path.isfile(folder / name)
             )
+
+    def _is_plain(self, path: Path) -> bool:
+        return self._plain(path.relative_to(self.path).as_posix()) is not None
 
     def place(self, name: str) -> str:
         """Where the file `name` is, for messages."""

@@ -76,7 +76,8 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
     """The folder of the archives: `root`, else $IOU_STUDY_DATA, else `data/`; or the word "synthetic".
 
-    Paths are relative to the project's folder, so that they mean the same in notebooks and on the command line.
+    Paths are relative to the project's folder, so that they mean the same in every notebook. One that is typed after
+    --data goes through `typed_root` first.
     Raises InputError for the home folder of an unknown user.
     """
     root = root or os.environ.get("IOU_STUDY_DATA") or "data"
@@ -86,3 +87,14 @@ def data_root(root: str | Path | None = None) -> Path | Literal["synthetic"]:
         raise InputError(
             f"the data root {root} is in the home folder of an unknown user ({reason(error)}): give another folder"
         ) from error
+
+
+def typed_root(root: str) -> str:
+    """What --data means on every command line: the word "synthetic", or a folder as seen from where it is typed.
+
+    Returns the absolute path. Raises InputError if it is none.
+    """
+    try:
+        return root if root == "synthetic" else str(Path(root).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"--data: {root!r} cannot be used as a folder ({reason(error)}): give another") from error

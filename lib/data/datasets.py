@@ -9,6 +9,7 @@ Command line: `python -m lib.data fetch|info lfw|helen [--data ROOT]`.
 import hashlib
 import json
 import os
+import posixpath
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +21,21 @@ import numpy as np
 from lib import InputError
 from lib.data.archives import Container
 from lib.data.cache import build_once, cache_root, check_space, data_root, writing
-from lib.data.layouts import BACKGROUND, BROWS, EYES, HAIR, LISTERS, MOUTH, NOSE, READERS, facts, find
+from lib.data.layouts import (
+    BACKGROUND,
+    BROWS,
+    EYES,
+    HAIR,
+    LISTERS,
+    MOUTH,
+    NOSE,
+    READERS,
+    Picture,
+    facts,
+    find,
+    is_turned,
+    passed_over,
+)
 
 PARTS = {"hair": HAIR, "brows": BROWS, "eyes": EYES, "nose": NOSE, "mouth": MOUTH}  # the last four: HELEN only
 FORMAT = 2  # in every digest; raise it when decoding changes
@@ -142,7 +157,11 @@ def digest(
                 [FORMAT, name, synthetic_images, synthetic_seed, synthetic_share, f"drawing {synthetic.FORMAT}"]
             ).encode()
         )
-    containers = find(name, root)
+    return _examined(name, find(name, root), cache)[0]
+
+
+def _examined(name: str, containers: list[Container], cache: str | Path | None) -> tuple[str, str]:
+    """The digest of a data set's files, and which of them are passed over (of an official set: "")."""
     try:
         files = [
             (str(file), (status := file.stat()).st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -151,36 +170,52 @@ def digest(
         ]
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
-    memo = cache_root(cache) / "digests" / _sha256(json.dumps([FORMAT, name, files]).encode())
-    if memo.is_file() and re.fullmatch("[0-9a-f]{64}", kept := memo.read_text("ascii", "replace")):
-        return kept
-    value = _sha256(json.dumps([FORMAT, name, _content(name, containers)]).encode())
+    memo = cache_root(cache) / "digests" / f"{_sha256(json.dumps([FORMAT, name, files]).encode())}.json"
+    with suppress(Exception):  # missing, or of any bytes
+        kept, unused = json.loads(memo.read_bytes())
+        if re.fullmatch("[0-9a-f]{64}", kept) and unused.isprintable():
+            return kept, unused
+    pictures = LISTERS[name](containers)
+    value = _sha256(json.dumps([FORMAT, name, _content(containers, pictures)]).encode())
+    unused = passed_over(containers, pictures) if len(pictures) != facts(name).images else ""
     with writing(memo.parent):
         memo.parent.mkdir(exist_ok=True)
         partial = memo.with_name(f"{memo.name}.{os.getpid()}")
-        partial.write_text(value)
+        partial.write_text(json.dumps([value, unused]))
         os.replace(partial, memo)
-    return value
+    return value, unused
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _content(name: str, containers: list[Container]) -> list:
-    """The input of `digest`: the hash of each archive, and (name, hash) of each used file of each folder."""
-    content = []
-    if any(container.path.is_dir() for container in containers):
-        pictures = LISTERS[name](containers)
-        images, labels = [p.image for p in pictures], [label for p in pictures for label in p.labels]
-        used = [images, labels] if len(containers) == 2 else [images + labels]
-    for index, container in enumerate(containers):
+def _content(containers: list[Container], pictures: list[Picture]) -> list:
+    """The input of `digest`: the hash of each archive, and (name, hash) of each used file of each folder.
+
+    Pictures that earlier versions read in another way, with other names or not turned upright, are named as well.
+    """
+    images, labels = [p.image for p in pictures], [label for p in pictures for label in p.labels]
+    used = [images, labels] if len(containers) == 2 else [images + labels]
+    content, otherwise = [], [name for p in pictures if not _is_official(p) for name in (p.image, *p.labels)]
+    for container, files in zip(containers, used):
         if container.path.is_dir():
-            content.append([(file, _sha256(data)) for file, data in container.read(used[index])])
+            hashes = []
+            for file, data in container.read(files):
+                hashes.append((file, _sha256(data)))
+                otherwise += [file] * is_turned(data)
+            content.append(hashes)
         else:
             with container.path.open("rb") as file:
                 content.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return content
+            otherwise += [file for file, data in container.read(set(files) & set(images)) if is_turned(data)]
+    return content + ([sorted(otherwise)] if otherwise else [])
+
+
+def _is_official(picture: Picture) -> bool:
+    return posixpath.basename(picture.image) == f"{picture.id}.jpg" and (
+        picture.labels[0].endswith(".ppm") if len(picture.labels) == 1 else picture.labels[0].endswith(".png")
+    )
 
 
 # ---- the cache ---------------------------------------------------------------------------------------------
@@ -224,13 +259,15 @@ def load(
         source = f"synthetic faces ({n}, seed {synthetic_seed}{drawn}) in {official.short}'s layout"
         note = f"synthetic faces stand in for {official.title}"
     else:
-        source = " + ".join(container.path.name for container in find(name, root))
+        containers = find(name, root)
+        source = " + ".join(container.path.name for container in containers)
+        _, unused = _examined(name, containers, cache)
         note = (
             ""
             if n == official.images
             else (
                 f"{official.short}'s layout with {n:,} images, not {official.short}'s {official.images:,}: "
-                "other faces, or a part of the set, stand in for it"
+                "other faces, or a part of the set, stand in for it" + (f"; passed over: {unused}" if unused else "")
             )
         )
     return Dataset(name, images, labels, ids, content, source, not note, note)

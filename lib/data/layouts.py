@@ -7,29 +7,43 @@
   probability maps `labels/<id>/<id>_lbl00.png` ... `lbl10.png` and the lists `exemplars.txt`, `tuning.txt`,
   `testing.txt`.
 
-Each archive is in `<root>/<name>/` or `<root>/`, packed or extracted.
+Each archive is in `<root>/<name>/` or `<root>/`, packed or extracted. One's own pictures may also be JPEG, PPM or PNG
+with other endings (`READ`), and lists may be saved by any editor.
 """
 
 import io
 import os
 import posixpath
+import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from lib import InputError, reason
+from lib import InputError, as_text, reason
 from lib.data.archives import Container
 
 BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; BROWS and later ones only in HELEN
 MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one image; larger ones are refused before they are decoded
 LFW_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))  # hair, face, background
 HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
+READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".ppm", ".pnm", ".pgm", ".png")  # endings of pictures, in any case
+FORMATS = ("JPEG", "PPM", "PNG")
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF's tag Orientation
 HELEN_LISTS = ("exemplars.txt", "tuning.txt", "testing.txt")
 
 
@@ -97,20 +111,88 @@ class Picture:
     labels: tuple[str, ...]
 
 
+def _by_name(names: Iterable[str]) -> dict[str, list[str]]:
+    """The pictures among file names: path without its ending, letters composed (a Mac decomposes them) -> names."""
+    found = {}
+    for name in sorted(names):
+        path, ending = posixpath.splitext(name)
+        if ending.lower() in READ:
+            found.setdefault(normalize("NFC", path), []).append(name)
+    return found
+
+
+def _one(container: Container, same: list[str], official: str) -> str:
+    """Of pictures that differ in their ending alone, the one with the official ending. Raises InputError without it."""
+    chosen = [name for name in same if name.endswith(official)] or same
+    if len(chosen) > 1:
+        raise InputError(f"{container.path}: {chosen[0]} and {chosen[1]} have one name; keep one of the two")
+    return chosen[0]
+
+
+def _missing(container: Container, name: str, of: str) -> InputError:
+    """The sentence about a file that is not there."""
+    remedy = "get the official file again"
+    for place in container.path.rglob("*") if container.path.is_dir() else ():
+        if os.path.islink(place) and not os.path.exists(place):
+            remedy = f"the link {place} leads nowhere, mend or remove it"
+    return InputError(f"{container.path}: {name} of {of} is missing: {remedy}")
+
+
 def lfw_pictures(containers: list[Container]) -> list[Picture]:
-    """The images of LFW that have a part label, sorted by label file name. Raises InputError."""
+    """The images of LFW that have a part label, sorted by id, which is the label's file name.
+
+    Files of one name in several folders are paired by folder; their ids begin with it. Labels with another ending than
+    .ppm and without an image are passed over. Raises InputError.
+    """
     images, labels = containers
-    image_of = {posixpath.basename(name): name for name in images.names() if name.endswith(".jpg")}
-    label_of = {posixpath.basename(name): name for name in labels.names() if name.endswith(".ppm")}
+    image_of, label_of = _by_name(images.names()), _by_name(labels.names())
     if not label_of:
         raise InputError(f"{labels.path}: it has no part label (*.ppm): get the official file again")
+    image_paths, label_paths = _by_folder(image_of), _by_folder(label_of)
+    folders = {posixpath.dirname(path) for path in image_of}
     pictures = []
-    for label in sorted(label_of):
-        id = label.removesuffix(".ppm")
-        if f"{id}.jpg" not in image_of:
-            raise InputError(f"{images.path}: image {id}.jpg of label {label} is missing: get the official file again")
-        pictures.append(Picture(id, image_of[f"{id}.jpg"], (label_of[label],)))
-    return pictures
+    for path, same in label_of.items():
+        label, name = _one(labels, same, ".ppm"), posixpath.basename(path)
+        found, folder = image_paths.get(name, []), posixpath.dirname(path)
+        alone = len(found) == len(label_paths[name]) == 1
+        if path in found:
+            image = path
+        elif alone and folder not in folders - {""}:
+            (image,) = found
+        elif len(found) > 1 and folder not in folders - {""}:
+            raise InputError(
+                f"{images.path}: {image_of[found[0]][0]} and {image_of[found[1]][0]} could both be the image of label "
+                f"{label}; sort the labels into the same folders, or give every image a name of its own"
+            )
+        elif not found and not label.endswith(".ppm"):
+            continue
+        else:
+            missing = posixpath.join(folder, f"{name}.jpg") if found else f"{name}.jpg"
+            raise _missing(images, f"image {missing}", f"label {label}")
+        path = posixpath.splitext(label)[0]
+        id = posixpath.basename(path) if alone else path
+        pictures.append(Picture(id, _one(images, image_of[image], ".jpg"), (label,)))
+    if not pictures:
+        raise InputError(f"{images.path}: none of its pictures has a name of {labels.path}; give both the same names")
+    return sorted(pictures, key=lambda picture: f"{picture.id}.ppm")
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """File name -> the paths that end in it."""
+    found = {}
+    for path in paths:
+        found.setdefault(posixpath.basename(path), []).append(path)
+    return found
+
+
+def _listed(text: bytes) -> list[str]:
+    """The images that one of HELEN's lists names: the last column of each line, after a comma, semicolon or tab."""
+    try:
+        lines = as_text(text).splitlines()
+    except UnicodeDecodeError:  # the encoding of an old editor
+        lines = text.decode("cp1252", "replace").splitlines()
+    columns = [[column.strip(" \t\"'\ufeff") for column in re.split("[,;\t]", line)] for line in lines]
+    return [next(filter(None, reversed(line))) for line in columns if any(line)]
 
 
 def helen_pictures(containers: list[Container]) -> list[Picture]:
@@ -119,45 +201,85 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
     Raises InputError if there are none, or if an image or one of its maps is missing.
     """
     (container,) = containers
-    names = set(container.names())
-    lists = [
-        text.decode("utf-8", "replace") for _, text in container.read([name for name in HELEN_LISTS if name in names])
-    ]
+    names = container.names()
+    files = _by_name(names)
+    lists = list(container.read([name for name in HELEN_LISTS if name in set(names)]))
     if lists:
-        ids = {line.split(",")[-1].strip() for text in lists for line in text.splitlines() if line.strip()}
+        ids = dict.fromkeys(id for _, text in lists for id in _listed(text))
         if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
             raise InputError(
                 f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is not the "
                 "name of an image: get the official file again"
             )
+        ids = {normalize("NFC", id): id for id in (_image_id(id, files) for id in ids)}.values()
     else:
-        ids = {
-            name[len("images/") : -len(".jpg")]
-            for name in names
-            if name.startswith("images/") and name.endswith(".jpg")
-        }
+        ids = [
+            posixpath.splitext(same[0])[0].removeprefix("images/")
+            for path, same in files.items()
+            if path.startswith("images/")
+            and (same[0].endswith(".jpg") or f"labels/{path[7:]}/{path[7:]}_lbl00" in files)
+        ]
     if not ids:
         raise InputError(
             f"{container.path}: it has no image, neither in {', '.join(HELEN_LISTS)} nor in "
             "images/: get the official file again"
         )
-    pictures = [
-        Picture(id, f"images/{id}.jpg", tuple(f"labels/{id}/{id}_lbl{part:02d}.png" for part in range(11)))
-        for id in sorted(ids)
-    ]
-    for picture in pictures:
-        for name in (picture.image, *picture.labels):
-            if name not in names:
-                raise InputError(
-                    f"{container.path}: {name} of the listed image {picture.id} is missing: get the official file again"
-                )
+    pictures = []
+    for id in sorted(ids):
+        wanted = [f"images/{id}.jpg", *(f"labels/{id}/{id}_lbl{part:02d}.png" for part in range(11))]
+        found = []
+        for name in wanted:
+            path, official = posixpath.splitext(name)
+            if normalize("NFC", path) not in files:
+                raise _missing(container, name, f"the listed image {id}")
+            found.append(_one(container, files[normalize("NFC", path)], official))
+        pictures.append(Picture(id, found[0], tuple(found[1:])))
     return pictures
 
 
-def _picture(name: str, data: bytes) -> Image.Image:
-    """The decoded JPEG, PPM or PNG. Raises InputError, naming it, if it is corrupt, too large or not 8-bit."""
+def _image_id(entry: str, files: Collection[str]) -> str:
+    """The id that an entry of a list means: as it stands, or without folder, ending or a number before it."""
+    path, ending = posixpath.splitext(entry)
+    short = (path if ending.lower() in READ else entry).removeprefix("images/")
+    meant = (entry, short, short.split()[-1] if short.split() else entry)
+    return next((id for id in meant if normalize("NFC", f"images/{id}") in files), entry)
+
+
+def passed_over(containers: list[Container], pictures: list[Picture]) -> str:
+    """What of the files is not used, as text for people: "" or "2 of 14 files in images (a.bmp, b.txt)"."""
+    used = {name for picture in pictures for name in (picture.image, *picture.labels)} | set(HELEN_LISTS)
+    said = []
+    for container in containers:
+        names = container.names()
+        if unused := sorted(set(names) - used):
+            some = ", ".join([*(name[-100:] for name in unused[:2]), *["…"] * (len(unused) > 2)])
+            said.append(f"{len(unused):,} of {len(names):,} files in {container.path.name} ({some})")
+    return " and ".join(said)
+
+
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """How a picture has to be turned, by its EXIF data, to be seen as the camera was held."""
     try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "PPM", "PNG"))
+        return UPRIGHT.get(image.getexif().get(0x0112))
+    except Exception:  # of any bytes; the picture itself can be good
+        return None
+
+
+def is_turned(data: bytes) -> bool:
+    """Whether a picture's file says that it has to be turned."""
+    try:
+        return _orientation(Image.open(io.BytesIO(data), formats=FORMATS)) is not None
+    except Exception:  # it is read, and refused, later
+        return False
+
+
+def _picture(name: str, data: bytes, size: tuple[int, int] | None = None) -> Image.Image:
+    """The decoded JPEG, PPM or PNG, turned upright, or as stored if only so it has the `size` of its label.
+
+    Raises InputError, naming it, if it is corrupt, too large or not 8-bit.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
             raise InputError(
                 f"{name}: {image.width} x {image.height} pixels are too many, the limit is "
@@ -166,7 +288,9 @@ def _picture(name: str, data: bytes) -> Image.Image:
         image.load()
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{name}: this image has more than 8 bits ({image.mode}): get the official file again")
-        return image
+        turn = _orientation(image)
+        turned = image if turn is None else image.transpose(turn)
+        return image if image.size == size != turned.size else turned
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -177,17 +301,20 @@ def _picture(name: str, data: bytes) -> Image.Image:
         raise InputError(f"{name}: the image is truncated or corrupt ({reason(error)}): get the file again") from error
 
 
-def decode_image(name: str, data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+def decode_image(
+    name: str, data: bytes, size: int, label: tuple[int, int] | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
     """The bytes of an image -> ((size, size, 3) uint8 RGB, original (width, height)): bilinear, antialiased.
 
-    An image that is not square is resized to a square, as by keras.utils.load_img(target_size=...).
+    It is turned upright as its EXIF data say, unless only as stored it has the (width, height) of its `label`. An image
+    that is not square is resized to a square, as by keras.utils.load_img(target_size=...).
     """
-    image = _rgb(name, data)
+    image = _rgb(name, data, label)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)), image.size
 
 
-def _rgb(name: str, data: bytes) -> Image.Image:
-    image = _picture(name, data)
+def _rgb(name: str, data: bytes, size: tuple[int, int] | None = None) -> Image.Image:
+    image = _picture(name, data, size)
     return image if image.mode == "RGB" else image.convert("RGB")  # convert copies even if nothing changes
 
 
@@ -221,10 +348,10 @@ def decode_helen(picture: Picture, members: list[tuple[str, bytes]], size: int) 
     At full resolution each pixel gets the part of largest probability (of equal ones the lowest index) and its label in
     `HELEN_LABELS`; after that the labels are resized. Raises InputError if a map is not 8-bit or differs in size from
     the image."""
-    image, original = decode_image(*members[0], size)
+    parts = [(name, _picture(name, data)) for name, data in members[1:]]
+    image, original = decode_image(*members[0], size, parts[0][1].size)
     maps = []
-    for name, data in members[1:]:
-        part = _picture(name, data)
+    for name, part in parts:
         if part.size != original:
             raise InputError(_other_size(name, part.size, picture.image, original))
         maps.append(np.asarray(part.convert("L")))
@@ -263,7 +390,7 @@ def read_lfw(containers: list[Container], pictures: list[Picture], images: np.nd
     label_rows = {picture.labels[0]: row for row, picture in enumerate(pictures)}
 
     def one(row: int, name: str, data: bytes) -> tuple[int, np.ndarray, tuple[int, int]]:
-        return row, *decode_image(name, data, size)
+        return row, *decode_image(name, data, size, sizes[row])
 
     members = tqdm(containers[1].read(label_rows), "LFW labels", len(pictures), unit="image", disable=None)
     for name, data in members:  # two threads would only wait for Python's lock here

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from lib import InputError, outputs, outputs_folder
+from lib.data.cache import typed_root
 from lib.outputs import read_study
 from lib.params import configurations
 from lib.study import execute
@@ -44,7 +45,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if command == "rerun":
             sub.add_argument("--out", help="a folder for the new run (default: outputs/rerun)")
         if executes or command in ("rerun", "doctor"):
-            sub.add_argument("--data", help="folder of the archives, or `synthetic` (default: the profile's)")
+            sub.add_argument(
+                "--data", help="folder of the archives, from where you are, or `synthetic` (default: the profile's)"
+            )
         if executes:
             sub.add_argument("--only", metavar="GLOB", help="run ids, for example '*-lfw-big-*'")
             sub.add_argument(
@@ -91,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         workers = options.workers or len(execute.gpus()) or execute.cores()
         overrides = {"seed": options.seed} if options.seed is not None else {}
         if options.data:
-            overrides["data"] = options.data if options.data == "synthetic" else str(Path(options.data).resolve())
+            overrides["data"] = typed_root(options.data)
         suffix = f"-seed{options.seed}" if options.seed else f"-{options.seeds}seeds" if options.seeds else ""
         study = Path(options.out or outputs_folder() / (options.profile + suffix)).resolve()
         if options.command == "doctor":

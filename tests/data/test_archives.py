@@ -5,6 +5,7 @@ import struct
 import tarfile
 import zlib
 
+import numpy as np
 import pytest
 from official_files import (
     HELEN,
@@ -21,7 +22,7 @@ from official_files import (
 )
 
 from lib import data
-from lib.data import archives
+from lib.data import archives, layouts
 
 
 def test_one_archive_and_one_folder_directly_below_the_root(tmp_path):
@@ -108,3 +109,34 @@ def test_an_archive_of_very_many_files_is_refused(tmp_path, monkeypatch):
     root = place(tmp_path, lfw_files())
     monkeypatch.setattr(archives, "MAX_FILES", 4)
     refused("lfw", root, "lfw-funneled.tgz", "bytes or 4 files")
+
+
+# ---- links in a folder of one's own ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, make, inside", [("helen", helen_files, "images labels"), ("lfw", lfw_files, "Bo")])
+def test_folders_that_are_links_to_another_disk_are_followed(tmp_path, name, make, inside):
+    here, there = (place(tmp_path / folder, make(), packed=False) for folder in ("here", "there"))
+    top = here / name / layouts.DATASETS[name].archives[0][1]
+    (tmp_path / "disk").mkdir()
+    for folder in inside.split():
+        (top / folder).rename(tmp_path / "disk" / folder)
+        (top / folder).symlink_to(tmp_path / "disk" / folder)
+    assert data.digest(name, here) == data.digest(name, there)
+    np.testing.assert_array_equal(data.load(name, 8, here).images, data.load(name, 8, there).images)
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    refused(name, here, "missing", "the link", "leads nowhere")
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_link_that_leads_back_is_refused(tmp_path, target):
+    root = place(tmp_path, lfw_files(), packed=False)
+    (root / "lfw/lfw_funneled/Bo/again").symlink_to(target, target_is_directory=True)
+    refused("lfw", root, "lfw_funneled/", "leads back to a folder above it; remove it")
+
+
+def test_a_link_to_a_folder_beside_it_is_no_loop(tmp_path):
+    root = place(tmp_path, helen_files(), packed=False)
+    (root / "helen" / HELEN / "copy").symlink_to("images")
+    (root / "helen" / HELEN / "self").symlink_to("self")
+    assert data.load("helen", 8, root).ids == ("100_1", "23_1", "7_1")

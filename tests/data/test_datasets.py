@@ -1,6 +1,7 @@
 """lib/data/datasets.py on tiny archives and folders in the official layouts: arrays, digests, splits and masks."""
 
 import io
+import json
 import os
 import shutil
 
@@ -69,6 +70,26 @@ def test_digest_is_of_content_not_of_place_or_size(tmp_path):
     assert data.digest("lfw", one) == data.digest("lfw", other)
     (one / "lfw/lfw_funneled/Bo/Bo_0001.jpg").write_bytes(b"used ones do")
     assert data.digest("lfw", one) != data.digest("lfw", other)
+
+
+@pytest.mark.parametrize("name, make", [("lfw", lfw_files), ("helen", helen_files)])
+def test_the_digest_of_official_files_is_that_of_their_names_and_bytes(tmp_path, name, make):
+    """As it is in the records of published studies: what was added for one's own files does not count."""
+    root, files = place(tmp_path / "root", make(), False), make()
+    if name == "lfw":
+        pairs = [(f"lfw_funneled/{id[:-5]}/{id}.jpg", f"parts_lfw_funneled_gt_images/{id}.ppm") for id in LFW_IDS]
+        used = [[pair[index] for pair in pairs] for index in (0, 1)]
+    else:
+        ids = ("100_1", "23_1", "7_1")
+        images = [f"{HELEN}/images/{id}.jpg" for id in ids]
+        used = [images + [f"{HELEN}/labels/{id}/{id}_lbl{part:02d}.png" for id in ids for part in range(11)]]
+    content = [[(file.partition("/")[2], datasets._sha256(files[file])) for file in part] for part in used]
+    assert data.digest(name, root) == datasets._sha256(json.dumps([2, name, content]).encode())
+    packed = place(tmp_path / "packed", make())
+    content = [
+        datasets._sha256((packed / name / archive).read_bytes()) for archive, _ in layouts.DATASETS[name].archives
+    ]
+    assert data.digest(name, packed) == datasets._sha256(json.dumps([2, name, content]).encode())
 
 
 def test_a_label_changed_under_the_same_size_and_time_has_another_digest(tmp_path):

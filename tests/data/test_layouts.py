@@ -1,6 +1,7 @@
 """lib/data/layouts.py: how pictures and labels are decoded, and which are refused."""
 
 import io
+import unicodedata
 
 import numpy as np
 import pytest
@@ -136,3 +137,171 @@ def test_no_labels_at_all(tmp_path):
 def test_list_cannot_lead_out_of_the_folder(tmp_path):
     files = helen_files() | {f"{HELEN}/tuning.txt": b"1 , ../../secret\n"}
     refused("helen", place(tmp_path, files, packed=False), "secret", "missing")
+
+
+# ---- one's own files in these layouts ---------------------------------------------------------------------
+
+
+def own(person: str, number: int, left, right, ending=(".jpg", ".ppm"), flat=False) -> dict[str, bytes]:
+    """An image and its label, each of two colours, left and right."""
+    image, label = (np.zeros((16, 16, 3)) for _ in range(2))
+    image[:, :8], image[:, 8:], label[:, :8], label[:, 8:] = 30 * number, 30 * number + 40, left, right
+    folder = "" if flat else f"{person}/"
+    kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".ppm": "PPM"}
+    return {
+        f"lfw_funneled/{person}/{number:03}{ending[0]}": encode(image, kinds[ending[0].lower()]),
+        f"parts_lfw_funneled_gt_images/{folder}{number:03}{ending[1]}": encode(label, kinds[ending[1].lower()]),
+    }
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["archive", "folder"])
+def test_the_same_names_in_several_folders_are_paired_by_folder(tmp_path, packed):
+    files = own("Ann", 1, R, R) | own("Bo", 1, G, G) | own("Bo", 2, B, G) | own("Cy", 1, B, B)
+    dataset = data.load("lfw", 16, place(tmp_path, files, packed))
+    assert dataset.ids == ("002", "Ann/001", "Bo/001", "Cy/001")
+    want = [[layouts.BACKGROUND, layouts.FACE]] + [[label] * 2 for label in (layouts.HAIR, layouts.FACE, 0)]
+    np.testing.assert_array_equal(dataset.labels[:, 0, ::15], want)
+
+
+@pytest.mark.parametrize(
+    "gone, words",
+    [
+        ("lfw_funneled/Bo/001.jpg", ("Bo/001.jpg", "Bo/001.ppm", "missing")),
+        ("parts_lfw_funneled_gt_images/Bo/001.ppm", ()),
+    ],
+)
+def test_a_label_never_goes_to_the_picture_of_another_folder(tmp_path, gone, words):
+    files = own("Ann", 1, R, R) | own("Bo", 1, G, G) | own("Bo", 2, G, G)
+    del files[gone]
+    if words:
+        return refused("lfw", place(tmp_path, files, False), *words)
+    assert data.load("lfw", 16, place(tmp_path, files, False)).ids == ("002", "Ann/001")
+
+
+def test_a_flat_label_of_a_name_that_two_images_have_is_refused_naming_both(tmp_path):
+    files = own("Ann", 1, R, R, flat=True) | own("Bo", 1, G, G, flat=True) | own("Bo", 2, G, G, flat=True)
+    refused("lfw", place(tmp_path, files), "Ann/001.jpg", "Bo/001.jpg", "001.ppm", "sort the labels")
+
+
+def turned(array: np.ndarray, orientation: int, kind="JPEG") -> bytes:
+    """A picture that its EXIF data turn into `array`."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = Image.fromarray(np.asarray(array, np.uint8)).transpose(layouts.UPRIGHT[back])
+    file = io.BytesIO()
+    stored.save(file, kind, exif=exif, **({"quality": 100} if kind == "JPEG" else {}))
+    return file.getvalue()
+
+
+CORNERS = np.kron(np.arange(6).reshape(2, 3)[..., None] * [40, 40, 40], np.ones((8, 8, 1)))  # no two alike; 24 x 16
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_picture_is_turned_upright_as_its_camera_says(tmp_path, orientation):
+    got, size = layouts.decode_image("x.jpg", turned(CORNERS, orientation), 24)
+    want, _ = layouts.decode_image("x.png", encode(CORNERS, "PNG"), 24)
+    assert size == (24, 16) and abs(got.astype(int) - want).max() < 20
+    png, _ = layouts.decode_image("x.png", turned(CORNERS, orientation, "PNG"), 24)
+    np.testing.assert_array_equal(png, want)
+    name, black = "lfw_funneled/Bo/Bo_0001.jpg", np.zeros((16, 16, 3))
+    files = lfw_files() | {name: turned(black, orientation)}
+    root = place(tmp_path, files, False)
+    digest = data.digest("lfw", root)
+    with pytest.MonkeyPatch.context() as patch:  # as if the picture were read as stored
+        patch.setattr(layouts, "UPRIGHT", {})
+        patch.setenv("IOU_STUDY_CACHE", str(tmp_path / "other"))
+        assert data.digest("lfw", root) != digest
+        packed = data.digest("lfw", place(tmp_path / "packed", files))
+    assert data.digest("lfw", tmp_path / "packed") != packed
+
+
+def test_a_picture_whose_label_was_drawn_on_it_as_stored_is_read_as_stored():
+    content = turned(CORNERS, 6)  # stored 16 x 24
+    stored, size = layouts.decode_image("x.jpg", content, 24, (16, 24))
+    assert size == (16, 24)
+    upright, size = layouts.decode_image("x.jpg", content, 24, (24, 16))
+    assert size == (24, 16) and (stored != upright).any()
+    for height, width in ((16, 24), (24, 16)):
+        members = [("x.jpg", content)] + [("m.png", encode(np.zeros((height, width)), "PNG"))] * 11
+        image, _ = layouts.decode_helen(layouts.Picture("x", "x.jpg", ()), members, 24)
+        np.testing.assert_array_equal(image, upright if height == 16 else stored)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0II*\0", b"Exif\0\0" + bytes(40), b"nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_broken_exif_data_leave_the_picture_as_it_is(exif):
+    got, _ = layouts.decode_image("x.jpg", encode(CORNERS, "JPEG", exif=exif), 16)
+    want, _ = layouts.decode_image("x.jpg", encode(CORNERS, "JPEG"), 16)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["archive", "folder"])
+def test_pictures_with_other_endings_are_all_read_and_what_is_passed_over_is_said(tmp_path, packed):
+    files = {}
+    for number, ending in enumerate([(".jpg", ".ppm"), (".JPG", ".PPM"), (".jpeg", ".png"), (".PNG", ".png")]):
+        files |= own("Ann", number, R, G, ending)
+    more = {"lfw_funneled/Ann/9.bmp": b"BM", "parts_lfw_funneled_gt_images/view.png": b"", "lfw_funneled/a.txt": b""}
+    root = place(tmp_path / "root", files | more, packed)
+    for _ in range(2):  # decoded, and from the cache
+        dataset = data.load("lfw", 16, root)
+        assert dataset.ids == ("000", "001", "002", "003")
+        images, labels = dataset.source.split(" + ")
+        said = f"passed over: 2 of 6 files in {images} (Ann/9.bmp, a.txt) and 1 of 5 files in {labels} (view.png)"
+        assert dataset.note.endswith(said)
+    assert "passed over" not in data.load("lfw", 16, place(tmp_path / "without", files, packed)).note
+
+
+def test_two_pictures_of_one_name_are_refused_unless_one_is_the_official(tmp_path):
+    files = own("Ann", 1, R, G) | own("Ann", 2, R, G) | own("Ann", 3, R, G)
+    extra = own("Ann", 1, B, B, (".png", ".png"))
+    one, other = (
+        data.load("lfw", 16, place(tmp_path / name, has)) for name, has in (("a", files), ("b", files | extra))
+    )
+    np.testing.assert_array_equal(one.labels, other.labels)
+    files = {name.replace(".jpg", ".JPG"): content for name, content in files.items()} | extra
+    refused("lfw", place(tmp_path / "c", files), "Ann/001.JPG", "Ann/001.png", "keep one")
+
+
+LIST = "1 , 7_1\n2 , 100_1\n3 , 23_1\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LIST.encode("utf-8-sig"),
+        LIST.encode("utf-16"),
+        LIST.encode("utf-32"),
+        LIST.replace(" , ", "\t").encode(),
+        LIST.replace(" , ", ";").encode(),
+        LIST.replace(" , ", " ").encode(),
+        LIST.replace("\n", "\r\n").encode(),
+        LIST.replace("\n", ",\n\n").encode(),
+        LIST.replace("_1\n", "_1.jpg\n").encode(),
+        b'"1","images/7_1.jpg"\n"2","images/100_1.JPG"\n3,"23_1"\n',
+    ],
+    ids=["mark", "utf-16", "utf-32", "tabs", "semicolons", "blanks", "crlf", "empty", "endings", "quotes"],
+)
+def test_a_list_saved_by_an_editor_or_spreadsheet_is_read(tmp_path, content):
+    files = {name: file for name, file in helen_files().items() if not name.endswith(".txt")}
+    root = place(tmp_path, files | {f"{HELEN}/exemplars.txt": content})
+    assert data.load("helen", 8, root).ids == ("100_1", "23_1", "7_1")
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["archive", "folder"])
+def test_names_of_a_mac_are_the_same_names(tmp_path, packed):
+    def mac(files):
+        return {unicodedata.normalize("NFD", name): content for name, content in files.items()}
+
+    files = lfw_files(("Zoë_0001", "Müller_0001", "Åsa_0001"))
+    labels = {name: content for name, content in files.items() if name.startswith("parts")}
+    images = {name: content for name, content in files.items() if name not in labels}
+    for number, mixed in enumerate((mac(images) | labels, images | mac(labels), mac(files))):
+        dataset = data.load("lfw", 8, place(tmp_path / str(number), mixed, packed))
+        assert {unicodedata.normalize("NFC", id) for id in dataset.ids} == {"Zoë_0001", "Müller_0001", "Åsa_0001"}
+    files = helen_files(("zoë", "müller", "åsa"))
+    lists = {name: content for name, content in files.items() if name.endswith(".txt")}
+    assert data.load("helen", 8, place(tmp_path / "mac", mac(files) | lists, packed)).ids == ("müller", "zoë", "åsa")
+    latin = {name: content.decode().encode("cp1252") for name, content in lists.items()}
+    assert data.load("helen", 8, place(tmp_path / "latin", files | latin, packed)).ids == ("müller", "zoë", "åsa")
