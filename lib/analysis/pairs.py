@@ -87,6 +87,15 @@ def scores(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
     return [cell for cell, _, _ in found], np.array(values, "float64").reshape(-1, 2)
 
 
+def minus_implied(study: Study, metric: str) -> tuple[list[Cell], np.ndarray]:
+    """A metric of the study's pairs minus the IoU that their accuracy implies (`paper.implied_iou`), like `usable`."""
+    cells, values = usable(study, metric)
+    accuracies = dict(zip(*usable(study, "accuracy")))
+    shares = {cell: iou.record["data"]["positive_share"] for cell, iou, _ in pairs(study)}
+    implied = [[paper.implied_iou(each, shares[cell]) for each in accuracies[cell]] for cell in cells]
+    return cells, values - np.array(implied).reshape(-1, 2)
+
+
 def data_note(runs: list[Run]) -> str:
     """The data of these runs, and which splits are scaled down: a clause for each case."""
     sentences = []

@@ -93,6 +93,37 @@ def iou_bounds(accuracy: float, prevalence: float) -> tuple[float, float]:
     return max(0.0, (prevalence - error) / prevalence), min(accuracy, prevalence / (prevalence + error))
 
 
+def lowest_mean_iou(accuracy: float, positives: np.ndarray, pixels: np.ndarray) -> float:
+    """Lowest mean over groups of pixels (images, batches) of their IoU, for masks with this accuracy over all pixels.
+
+    Groups count by their size, as in Keras' mean over batches. The lowest is reached if every error is a miss, and the
+    groups with the smallest share of positive pixels lose all of theirs first. The highest is the accuracy itself, as a
+    group's IoU is at most its accuracy.
+
+    Args:
+        accuracy: share of correct pixels over all groups, in [0, 1].
+        positives: (groups,) positive pixels of each group, 1 or more.
+        pixels: (groups,) pixels of each group.
+    Returns:
+        IoU in [0, 1].
+    Raises:
+        InputError: if an argument is out of range.
+    """
+    positives, pixels = np.asarray(positives, "float64"), np.asarray(pixels, "float64")
+    if positives.ndim != 1 or positives.shape != pixels.shape or not positives.size:
+        raise InputError(
+            f"positives and pixels have shapes {positives.shape} and {pixels.shape}: give one of each a group"
+        )
+    if not ((positives >= 1) & (positives <= pixels)).all():
+        raise InputError("positives: give 1 or more for each group, and at most its pixels")
+    iou_bounds(accuracy, positives.sum() / pixels.sum())  # checks the accuracy
+    order = np.argsort(positives / pixels)
+    positives, pixels = positives[order], pixels[order]
+    before = np.cumsum(positives) - positives  # errors spent on the groups before
+    missed = np.clip((1 - accuracy) * pixels.sum() - before, 0, positives)
+    return float(np.average(1 - missed / positives, weights=pixels))
+
+
 def implied_iou(accuracy: float, prevalence: float) -> float:
     """IoU over pooled pixels of masks with this accuracy whose errors are half misses and half false alarms.
 

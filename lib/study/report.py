@@ -112,6 +112,7 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
         "subsets": tables.subsets_table(study),
         "bounds": tables.bounds_table(study),
         "bounds-paper": tables.bounds_table(),
+        "implied-shares-paper": tables.implied_shares_table(),
         **stopping.tables(study),
         "runs": tables.runs_table(study),
     }

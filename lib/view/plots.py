@@ -136,6 +136,8 @@ def paired_scores(
             ax.axhline(row + 0.5, color="#bbbbbb", lw=0.8)
     _label_rows(ax, [f"{paper.MODELS[cell.model]} · {paper.DATASETS[cell.dataset]} · {cell.name}" for cell in cells])
     ax.set_xlabel(metric_label)
+    if min(np.min(pairs) for pairs in given.values()) < 0:  # differences
+        ax.axvline(0, color="black", lw=0.8, zorder=0)
     fig.legend(loc="outside upper center", ncols=4)
     return fig
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lib import InputError, config, data
-from lib.analysis import paper, stats
+from lib.analysis import paper, stats, tables
 
 
 def test_cells_are_the_sixteen_rows_in_the_papers_order():
@@ -142,3 +142,38 @@ def test_reported_minus_implied_iou_is_small_after_iou_loss_alone():
     low, high = stats.mean_interval(gain, np.zeros(16))
     assert gain.mean() == pytest.approx(0.006, abs=0.0005) and (high - low) / 2 == pytest.approx(0.014, abs=0.0005)
     assert (paper.scores("iou") @ [1, -1]).mean() == pytest.approx(0.034, abs=0.0005)
+
+
+def test_lowest_mean_iou_by_hand_and_against_every_mask():
+    """Two images of 10 pixels, 2 and 4 positive, 3 errors: both of the first are missed and one of the second."""
+    assert paper.lowest_mean_iou(0.85, [2, 4], [10, 10]) == pytest.approx((0 + 3 / 4) / 2)
+    assert paper.lowest_mean_iou(1.0, [2, 4], [10, 10]) == 1
+    assert paper.lowest_mean_iou(0.9, [2], [10]) == pytest.approx(paper.iou_bounds(0.9, 0.2)[0])  # one group is pooled
+    positives, pixels = np.array([1, 2, 3]), np.array([4, 4, 8])  # groups count by their size
+    for errors in range(7):
+        means = [
+            np.average((positives - misses) / (positives + alarms), weights=pixels)
+            for misses in np.ndindex(2, 3, 4)
+            for alarms in np.ndindex(4, 3, 6)
+            if sum(misses) + sum(alarms) == errors
+        ]
+        assert paper.lowest_mean_iou(1 - errors / 16, positives, pixels) <= min(means) + 1e-12
+        assert max(means) <= 1 - errors / 16 + 1e-12
+    with pytest.raises(InputError, match="positives: give 1 or more"):
+        paper.lowest_mean_iou(0.9, [0, 2], [4, 4])
+    with pytest.raises(InputError, match="shapes"):
+        paper.lowest_mean_iou(0.9, [1, 2], [4])
+
+
+@pytest.mark.parametrize(
+    "hair, accuracy, batches, images",
+    [
+        (True, 0.978, 0.922, 0.892),
+        (True, 0.963, 0.869, 0.830),
+        (False, 0.976, 0.882, 0.848),
+        (False, 0.967, 0.838, 0.799),
+    ],
+)
+def test_lowest_means_with_the_positive_pixels_of_lfws_test_part(hair, accuracy, batches, images):
+    for counts, lowest in zip(tables.lfw_groups()[hair], (batches, images)):
+        assert paper.lowest_mean_iou(accuracy, *counts) == pytest.approx(lowest, abs=0.0011)  # labels at 128 px here

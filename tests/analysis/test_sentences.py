@@ -8,6 +8,7 @@ from made_up_study import study_of, write_run
 from lib import config
 from lib.analysis import sentences
 from lib.analysis.pairs import usable
+from lib.analysis.tables import Table
 from lib.outputs import read_study
 
 HAIR, SMALL = config.CELLS[:2]
@@ -113,7 +114,7 @@ def test_a_collapsed_run_is_told(tmp_path):
         "id,accuracy,iou,iou_soft,tp,fp,fn,tn\nAnn_0001,0.5,0.5,0.5,2,2,0,0\nBob_0001,0.25,0.25,0.25,1,3,0,0\n"
     )
     text = sentences.completeness(read_study(tmp_path))
-    assert f"**{HAIR.run_id('iou')} calls every pixel of every test image positive**" in text
+    assert f"**`{HAIR.run_id('iou')}` calls every pixel of every test image positive**" in text
     assert text.count("collapsed") == 1
 
 
@@ -125,3 +126,19 @@ def test_runs_that_met_the_limit_of_epochs_are_told(tmp_path):
         record = json.loads(path.read_text())
         path.write_text(json.dumps(record | {"params": record["params"] | {"epochs": 10}}))
     assert "1 of 2 runs stopped at the limit of epochs" in sentences.completeness(read_study(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ((0.02, 0.01, 0.03), (0.04, 0.01, 0.07), "the same loss is ahead in both"),
+        ((0.02, 0.01, 0.03), (-0.04, -0.07, -0.01), "not the same loss is ahead in both"),
+        ((0.02, -0.01, 0.05), (0.04, 0.01, 0.07), "no loss is clearly ahead in big"),
+        ((0.02, 0.01, 0.03), (0.04, -0.01, 0.09), "no loss is clearly ahead in small"),
+        ((0.02, -0.01, 0.05), (0.04, -0.01, 0.09), "no loss is clearly ahead in both"),
+    ],
+)
+def test_a_loss_is_called_ahead_in_a_part_only_by_its_interval(one, other, words):
+    table = Table("", [""] * 7, [["big", 8, 0.8, 0.78, *one], ["small", 8, 0.8, 0.76, *other]])
+    text = sentences.contrast(table, "big", "small")
+    assert text.endswith(f"{other[0]:+.3f} ({other[1]:+.3f} to {other[2]:+.3f}, n = 8): {words}.")
