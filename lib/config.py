@@ -95,7 +95,7 @@ class Config:
     batch_norm: str = "trained"
     epochs: int = 60
     batch_size: int = 10
-    patience: int = 8
+    patience: int = 6
     learning_rate: float = 0.002
     rmsprop_epsilon: float = 1.0e-14
     loss_reduction: str = "own"
