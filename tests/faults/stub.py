@@ -63,7 +63,11 @@ class Stub:
         self.faults.mkdir()
         kernels = folder / "lib" / "study" / "kernels.py"
         start, end = kernels.read_text().index("LIBRARIES ="), kernels.read_text().index("class ForkedKernel")
-        kernels.write_text(kernels.read_text()[:start] + "LIBRARIES = ()\n\n\n" + kernels.read_text()[end:])
+        kernels.write_text(
+            kernels.read_text()[:start]
+            + 'LIBRARIES = ("numpy", "ipykernel.ipkernel", "IPython.core")\n\n\n'
+            + kernels.read_text()[end:]
+        )
         notebook = nbformat.read(NOTEBOOK, 4)
         parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
         notebook.cells = [parameters, nbformat.v4.new_code_cell(TRAIN)]
@@ -79,9 +83,10 @@ class Stub:
         }
 
     def start(self, *arguments, only="bfcn32s-lfw-big-*", command="run", **environment) -> subprocess.Popen:
-        """A driver at work, in a session of its own."""
+        """A driver at work, in a session of its own; on one worker, as each takes seconds to start."""
+        options = ("--out", self.out, "--only", only, "--workers", "1")
         return subprocess.Popen(
-            [sys.executable, "-m", "lib.study", command, "--out", self.out, "--only", only, *map(str, arguments)],
+            [sys.executable, "-m", "lib.study", command, *options, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment | environment,
             text=True,
@@ -152,7 +157,7 @@ def kill(pid: int) -> bool:
     return True
 
 
-def eventually(condition, seconds: float = 60):
+def eventually(condition, seconds: float = 120):
     """Waits until `condition()` is true and returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

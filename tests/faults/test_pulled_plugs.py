@@ -52,7 +52,7 @@ def test_kernels_that_raise_die_run_out_of_memory_or_hang(stub):
     """The study goes on past them, each is filed with its cause and log, and the next `run` does them again."""
     for name, fault in DIE.items():
         (stub.faults / f"bfcn32s-lfw-{name}").write_text(fault)
-    status, output = stub.call("--timeout", 0.12, only="bfcn32s-lfw-*")
+    status, output = stub.call("--timeout", 0.12, "--workers", 2, only="bfcn32s-lfw-*")
     assert status == 1 and "4 runs finished, 4 failed" in output, output
     errors = {
         path.parent.name[len("bfcn32s-lfw-") :]: path.read_text() for path in stub.out.glob(".failed/*/error.txt")
@@ -104,7 +104,7 @@ def test_a_driver_that_is_killed_or_asked_to_stop(stub, number):
 
 
 def test_workers_and_servers_that_are_killed_are_replaced_while_the_study_goes_on(stub):
-    driver = stub.start(STUB_SECONDS="0.5")
+    driver = stub.start("--workers", 2, STUB_SECONDS="0.5")
     eventually(stub.kernels)
     kill(stub.workers()[0])
     before = eventually(stub.done)
@@ -123,7 +123,7 @@ def test_a_worker_that_is_killed_when_its_run_is_filed_but_not_yet_reported(stub
         f"        os.kill(os.getpid(), 9)\n{end}{after}"
     )
     armed.touch()
-    status, output = stub.call()
+    status, output = stub.call("--workers", 2)
     assert status == 0 and not armed.exists() and "4 runs finished, 0 failed" in output, output
     completes(stub, stub.done())
 
