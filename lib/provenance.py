@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -19,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib import PROJECT
+from lib import PROJECT, InputError
 from lib.config import BEYOND, NOTEBOOK, PAPER, STARTED, Config
 from lib.data import datasets
 
@@ -244,13 +245,29 @@ def limit_threads(threads: int) -> None:
     """Lets libraries that are imported after it compute on so many processor threads in this process.
 
     Their number decides the order of sums, and so the last digits of a training.
+    Raises InputError if Keras is there already, with another number.
     """
+    if "keras" in sys.modules and os.environ.get("TF_NUM_INTRAOP_THREADS") != str(threads):
+        raise InputError(
+            f"parameter threads: {threads} cannot be set any more, as this kernel computes on "
+            f"{os.environ.get('TF_NUM_INTRAOP_THREADS', 'all')} already; restart the kernel"
+        )
     os.environ.update(thread_limits(threads))
 
 
 def thread_limits(threads: int) -> dict[str, str]:
     """The environment variables that limit the threads of TensorFlow, torch and numpy."""
     return {**dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
+
+
+# A lesson or script that trains without `limit_threads` computes as the runs of a study do, and fills the cache alike.
+for _name, _value in thread_limits(Config.threads).items():
+    os.environ.setdefault(_name, _value)
+# Variables with which libraries choose other instructions or orders of sums, and instructions that they choose from.
+VARIABLES = re.compile(
+    "(ONEDNN|DNNL|MKL|OPENBLAS|XLA|CUBLAS)_.*|TF_(ENABLE|DISABLE|XLA|CUDNN|DETERMINISTIC)_.*|NVIDIA_TF32.*"
+)
+INSTRUCTIONS = re.compile("sse4_2|fma|avx2|avx512.*|avx_vnni.*|amx_.*|asimd.*|sve.*|bf16|i8mm")
 
 
 def processor() -> str:
@@ -260,8 +277,16 @@ def processor() -> str:
     return (names or [platform.processor() or platform.machine()])[0]
 
 
+def instructions() -> str:
+    """The vector instructions of this machine's processor; virtual machines may hide some of them. "" if not known."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = re.findall(r"^(?:flags|Features)\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else []
+    return " ".join(sorted(filter(INSTRUCTIONS.fullmatch, flags[0].split()))) if flags else ""
+
+
 def versions() -> dict:
-    """Versions of the libraries that determine the numbers, the processor, and the device ("CPU:0", "cuda:0")."""
+    """What determines the numbers besides the key: versions of the libraries, the processor with its instructions, the
+    device ("CPU:0", "cuda:0"), threads, and those of `VARIABLES` that are set."""
     import keras
 
     backend = keras.backend.backend()
@@ -270,9 +295,12 @@ def versions() -> dict:
         "backend": backend,
         "machine": platform.machine(),
         "cpu": processor(),
+        "instructions": instructions(),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "not limited"),
         "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1],
     }
+    if chosen := {name: value for name, value in os.environ.items() if VARIABLES.fullmatch(name)}:
+        found["variables"] = " ".join(f"{name}={value}" for name, value in sorted(chosen.items()))
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
         found[package] = metadata.version(package)
     return found

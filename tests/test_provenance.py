@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -229,3 +230,35 @@ def is_loaded_after(module, code):
     """Whether a module is loaded after this code."""
     code += f"; import sys; sys.exit(int({module!r} in sys.modules))"
     return subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode
+
+
+def test_what_chooses_instructions_is_recorded(monkeypatch):
+    for name in filter(provenance.VARIABLES.fullmatch, list(os.environ)):
+        monkeypatch.delenv(name)
+    assert "variables" not in provenance.versions() and provenance.versions()["instructions"] is not None
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert provenance.versions()["variables"] == "ONEDNN_MAX_CPU_ISA=AVX2 TF_ENABLE_ONEDNN_OPTS=0"
+
+
+@pytest.mark.parametrize(
+    "code, threads",
+    [
+        ("import lib.provenance", "1"),  # with `lib.training`, as a lesson does
+        ("from lib import provenance; provenance.limit_threads(3)", "3"),
+    ],
+)
+def test_who_trains_without_a_word_uses_the_threads_of_a_study(code, threads):
+    """TensorFlow reads the number when it first computes, so that Keras may have been imported before."""
+    unset = {name: value for name, value in os.environ.items() if name not in provenance.thread_limits(1)}
+    told = f"{code}; import os; print([os.environ[name] for name in ('TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS')])"
+    called = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, env=unset, capture_output=True, text=True)
+    assert called.stdout.strip() == str([threads, threads]), called.stderr
+    assert "from lib.provenance import" in (PROJECT / "lib" / "training.py").read_text()
+
+
+def test_threads_cannot_be_changed_once_keras_is_there(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    provenance.limit_threads(1)
+    with pytest.raises(InputError, match="parameter threads: 2 cannot be set any more, as this kernel computes on 1"):
+        provenance.limit_threads(2)

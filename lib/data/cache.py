@@ -3,13 +3,15 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
 
 from lib import PROJECT, InputError, outputs_folder, reason
+
+ATTEMPTS = 3  # to fill a folder that is deleted meanwhile
 
 
 def cache_root(cache: str | Path | None = None) -> Path:
@@ -39,22 +41,40 @@ def writing(folder: str | Path, *others: type[Exception]) -> Iterator[None]:
 def build_once(folder: Path, opened: Callable, write: Callable[[Path], None]):
     """The result of `opened()`. If it is None, `write` first fills a new folder, which is then moved to `folder`.
 
-    Raises InputError if the folder cannot be written.
+    If the cache is deleted meanwhile, as it may be at any time, this is done again, `ATTEMPTS` times at most.
+    Raises InputError if the folder cannot be written, or if what was written is not there even so.
     """
-    if (found := opened()) is None:
-        with writing(folder.parent), FileLock(f"{folder}.lock"):
-            if (found := opened()) is None:
-                partial = folder.with_name(folder.name + ".partial")
-                for leftover in (partial, folder):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                partial.mkdir()
-                try:
-                    write(partial)
-                    os.replace(partial, folder)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
-                found = opened()
-    return found
+    for _ in range(ATTEMPTS):
+        with writing(folder.parent), suppress(FileNotFoundError):
+            if (found := opened()) is not None:
+                return found
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                if opened() is None:
+                    _fill(folder, write)
+                if (found := opened()) is not None:
+                    return found
+    raise InputError(
+        f"the cache folder {folder} was removed {ATTEMPTS} times while it was filled; let nothing else clean it, or "
+        "set IOU_STUDY_CACHE to another folder"
+    )
+
+
+def _fill(folder, write):
+    """Fills a folder beside its place and moves it there. Raises FileNotFoundError if it is removed meanwhile."""
+    partial = folder.with_name(folder.name + ".partial")
+    for leftover in (partial, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir()
+    try:
+        write(partial)
+        os.replace(partial, folder)
+    except InputError as error:  # about what is missing in the cache
+        if not partial.is_dir():
+            raise FileNotFoundError(partial) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import re
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -178,9 +179,9 @@ def _examined(name: str, containers: list[Container], cache: str | Path | None) 
     pictures = LISTERS[name](containers)
     value = _sha256(json.dumps([FORMAT, name, _content(containers, pictures)]).encode())
     unused = passed_over(containers, pictures) if len(pictures) != facts(name).images else ""
-    with writing(memo.parent):
+    with writing(memo.parent), suppress(FileNotFoundError):  # the cache may be deleted at any time
         memo.parent.mkdir(exist_ok=True)
-        partial = memo.with_name(f"{memo.name}.{os.getpid()}")
+        partial = memo.with_name(f"{memo.name}.{uuid.uuid4().hex}")  # threads and machines share a process's number
         partial.write_text(json.dumps([value, unused]))
         os.replace(partial, memo)
     return value, unused
@@ -247,10 +248,15 @@ def load(
     folder = cache_root(cache) / f"{name}-{image_size}px-{content[:16]}"
 
     def write(partial: Path) -> None:
-        faces = root
-        if root == "synthetic":
-            faces = _synthetic(name, content, cache, synthetic_images, synthetic_seed, synthetic_share)
-        _write(name, find(name, faces), image_size, partial)
+        if root != "synthetic":
+            return _write(name, find(name, root), image_size, partial)
+        faces = _synthetic(name, content, cache, synthetic_images, synthetic_seed, synthetic_share)
+        try:
+            return _write(name, find(name, faces), image_size, partial)
+        except InputError as error:
+            if not _is_drawn(name, faces, synthetic_images):
+                raise FileNotFoundError(faces) from error  # they were deleted, with the cache
+            raise
 
     images, labels, ids = build_once(folder, lambda: _open(folder, image_size), write)
     n = len(ids)
@@ -285,11 +291,18 @@ def _synthetic(name: str, content: str, cache: str | Path | None, n: int, seed: 
         )
     make = makers[name]
 
-    def drawn() -> Path | None:
-        with suppress(InputError):  # files of the folder are missing: all are drawn again
-            return folder if len(LISTERS[name](find(name, folder))) == n else None
+    return build_once(
+        folder,
+        lambda: folder if _is_drawn(name, folder, n) else None,
+        lambda partial: make(partial, n, seed, share=share),
+    )
 
-    return build_once(folder, drawn, lambda partial: make(partial, n, seed, share=share))
+
+def _is_drawn(name: str, folder: Path, n: int) -> bool:
+    """Whether all of n synthetic faces are in a folder."""
+    with suppress(InputError):
+        return len(LISTERS[name](find(name, folder))) == n
+    return False
 
 
 def _write(name: str, containers: list[Container], size: int, folder: Path) -> None:

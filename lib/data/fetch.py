@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import sys
+import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def _fetch_one(remote: Remote, root: Path, name: str, urls: list[str]) -> Path:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         try:
-            partial = record.with_name(f"{record.name}.{os.getpid()}")
+            partial = record.with_name(f"{record.name}.{uuid.uuid4().hex}")
             partial.write_text(f"{digest}  {path.name}\n")
             os.replace(partial, record)
         except OSError as error:

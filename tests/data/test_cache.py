@@ -1,6 +1,7 @@
 """lib/data/cache.py: whole folders or none, by one process at a time; where data and cache are."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from official_files import lfw_files, place, refused
 
 from lib import PROJECT, InputError, data
-from lib.data import cache
+from lib.data import cache, datasets, synthetic
 
 
 def test_half_written_cache_is_not_read(tmp_path):
@@ -75,3 +76,49 @@ def test_missing_root_archive_and_cache(tmp_path, monkeypatch):
 def test_full_disk_is_refused_before_writing(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     refused("lfw", place(tmp_path / "root", lfw_files()), "1,000 bytes free", "needs 1,024")
+
+
+@pytest.mark.parametrize("root", ["synthetic", "archives"])
+@pytest.mark.parametrize("times", [1, 2, 99])
+def test_a_cache_that_is_deleted_while_it_is_filled_is_built_again_a_few_times(tmp_path, monkeypatch, root, times):
+    folder, deleted = tmp_path / "deleted", []
+    monkeypatch.setenv("IOU_STUDY_CACHE", str(folder))
+    given = {"root": "synthetic", "synthetic_images": 10}
+    if root == "archives":
+        given = {"root": place(tmp_path / "root", lfw_files())}
+    read, make = datasets.READERS["lfw"], synthetic.write_lfw
+
+    def delete(function, *arguments, **options):
+        """The cache goes in the middle of the work, of drawing and of decoding in turn."""
+        if len(deleted) < times:
+            deleted.append(function)
+            shutil.rmtree(folder)
+        return function(*arguments, **options)
+
+    monkeypatch.setitem(datasets.READERS, "lfw", lambda *a: delete(read, *a))
+    monkeypatch.setattr(synthetic, "write_lfw", lambda *a, **o: delete(make, *a, **o))
+    if times == 99:
+        with pytest.raises(InputError, match="was removed 3 times while it was filled; let nothing else clean it, or"):
+            data.load("lfw", 8, **given)
+    else:
+        dataset = data.load("lfw", 8, **given)
+        assert len(dataset.ids) == len(dataset.images) and len(deleted) == times
+        assert len(list(folder.glob("lfw-8px-*/"))) == 1
+
+
+def test_a_file_that_is_missing_in_the_data_is_not_taken_for_a_deleted_cache(tmp_path):
+    root = place(tmp_path / "root", lfw_files(), packed=False)
+    (root / "lfw" / "lfw_funneled" / "Bo" / "Bo_0001.jpg").unlink()
+    with pytest.raises(InputError, match=r"Bo_0001.jpg of label Bo_0001.ppm is missing"):
+        data.load("lfw", 8, root)
+
+
+def test_many_threads_digest_the_same_data_at_once(tmp_path, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    root = place(tmp_path / "root", lfw_files())
+    for number in range(5):
+        monkeypatch.setenv("IOU_STUDY_CACHE", str(tmp_path / f"cache{number}"))
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(lambda _: data.datasets.digest("lfw", root), range(8)))
+        assert len(found) == 1 and not list((tmp_path / f"cache{number}").glob("digests/*.*"))

@@ -1,13 +1,17 @@
 """lib/study/run.py: a study executed once by real kernels on tiny nets; what is refused before."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from stub import eventually
 from tiny_runs import RUN, cli, tiny
 
-from lib import InputError
+from lib import PROJECT, InputError
 from lib.data import datasets
 from lib.outputs import read_study
 from lib.record import SUPERSEDED, read_run
@@ -23,6 +27,40 @@ def finished(tmp_path_factory):
     broken = replace(tiny("bfcn32s-lfw-big-nohair-iou")[0], encoder_weights="/nowhere/weights.h5")
     assert run([broken, *configs], folder, workers.Where(2)) == 1
     return folder, configs, broken
+
+
+def bits(folder):
+    """All numbers of a run: its record without seconds, its tables and its maps."""
+    found = read_run(folder)
+    record = {name: value for name, value in found.record.items() if name != "seconds"}
+    return (
+        record,
+        *((folder / f"{name}.csv").read_bytes() for name in ("history", "per_image")),
+        (found.probabilities()[0].tobytes()),
+    )
+
+
+def test_a_run_repeats_to_the_last_bit_whatever_else_runs(finished, tmp_path, monkeypatch):
+    """Two workers and runs side by side; one worker, stopped, and the last run alone, as it goes on with two."""
+    folder, configs, _ = finished
+    monkeypatch.setenv("IOU_STUDY_CACHE", str(tmp_path / "cache"))  # encoded anew, too
+    script = (
+        "from tiny_runs import RUN, tiny; from lib.study import run, workers; from pathlib import Path\n"
+        f"if __name__ == '__main__': run.run(tiny(RUN + '*'), Path({str(tmp_path / 'study')!r}), workers.Where(1))"
+    )
+    (tmp_path / "driver.py").write_text(script)
+    search = os.pathsep.join([str(PROJECT), str(PROJECT / "tests" / "helpers")])
+    driver = subprocess.Popen(
+        [sys.executable, tmp_path / "driver.py"], env={**os.environ, "PYTHONPATH": search}, stdout=subprocess.DEVNULL
+    )
+    second = f"{execute.RUNNING}/{configs[1].run_id}-*/*/train.ipynb"
+    eventually(lambda: list((tmp_path / "study").glob(second)) or driver.poll() is not None, 240)
+    driver.kill()
+    driver.wait()
+    assert [plan.state(config, tmp_path / "study").state for config in configs] == ["done", "interrupted"]
+    assert run(configs, tmp_path / "study", workers.Where(2)) == 0
+    for config in configs:
+        assert bits(tmp_path / "study" / config.run_id) == bits(folder / config.run_id)
 
 
 def test_runs_leave_whole_folders(finished):
