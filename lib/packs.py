@@ -117,7 +117,7 @@ def read(study: Path) -> tuple[dict[str, Run], list[str]]:
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     for number, line in enumerate(lines, start=1):
-        if not line:  # after the last one
+        if not line.strip():  # after the last one
             continue
         place = f"{path}, line {number}"
         try:

@@ -22,7 +22,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
-from lib import InputError, reason
+from lib import InputError, as_text, reason
 from lib.config import NAMED, Cell, Config, is_word
 
 FORMAT = 1
@@ -304,7 +304,7 @@ def _is_number(value):
 
 
 def text_of(path: Path, most: int = MAX_TEXT) -> str:
-    """Content of a text file, unpacked where its name ends in .gz.
+    """Content of a text file, unpacked where its name ends in .gz, also if an editor saved it again (`lib.as_text`).
 
     Raises:
         OSError, ValueError: also for what is not a file or has more than `most` bytes.
@@ -315,14 +315,23 @@ def text_of(path: Path, most: int = MAX_TEXT) -> str:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
-    return content.decode("utf-8")
+    return as_text(content)
 
 
 def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of CSV. Raises ValueError or csv.Error, also for values of more than 300 characters."""
-    header, *rows = itertools.islice(csv.reader(io.StringIO(text, newline="")), MAX_ROWS + 1)
-    if len(rows) == MAX_ROWS:
+    """(header, rows) of CSV, also as a spreadsheet saves it: with empty lines, between semicolons or tabs.
+
+    Raises ValueError or csv.Error, also for values of more than 300 characters.
+    """
+    first = text.partition("\n")[0]
+    mark = next((mark for mark in ",;\t" if mark in first), ",")
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    found = list(itertools.islice(lines, MAX_ROWS + 1))
+    if len(found) > MAX_ROWS:
         raise ValueError(f"it has {MAX_ROWS:,} rows or more")
+    header, *rows = filter(any, found)
+    if mark != ",":  # where numbers have a decimal comma
+        rows = [[re.sub(r"^(-?\d+),(\d+(e-?\d+)?)$", r"\1.\2", value, flags=re.I) for value in row] for row in rows]
     if max((len(value) for row in rows for value in row), default=0) > 300:
         raise ValueError("one of its values has more than 300 characters")
     return header, rows

@@ -1,13 +1,14 @@
 """lib/record.py: the files of a run as they are read, which are refused, and what is kept."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from made_up_study import record
 
 from lib import InputError, config, outputs
-from lib.record import SUPERSEDED, claim, set_aside
+from lib.record import SUPERSEDED, claim, read_run, set_aside
 
 FIRST, SECOND = config.CELLS[:2]
 
@@ -138,3 +139,33 @@ def test_a_folder_is_claimed_without_a_trace_or_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/run: cannot be written .*choose another output folder"):
         claim(tmp_path / "file" / "run")
+
+
+def resaved(text: str) -> list[bytes]:
+    """A text file as editors save it."""
+    return [
+        text.encode("utf-8-sig"),
+        text.encode("utf-16"),
+        text.replace("\n", "\r\n").encode(),
+        text.encode() + b"\n\n",
+        text.encode("utf-8-sig").replace(b"\n", b"\r\n") + b"\r\n \r\n",
+    ]
+
+
+def test_files_that_an_editor_or_spreadsheet_saved_again_are_read(folder):
+    run = outputs.read_study(folder)[FIRST.run_id("iou")]
+    for content in resaved((run.folder / "record.json").read_text()):
+        (run.folder / "record.json").write_bytes(content)
+        assert read_run(run.folder).record == run.record
+    for name in ("history", "per_image"):
+        path, want = run.folder / f"{name}.csv", getattr(run, name)
+        text = path.read_text().replace("\r\n", "\n")
+        columns = text.partition("\n")[0].count(",")
+        semicolons = re.sub(r"(\d)\.(\d)", r"\1,\2", text.replace(",", ";"))
+        contents = [*resaved(text)[:4], (text + "," * columns + "\n").encode(), semicolons.encode("utf-8-sig")]
+        for content in [*contents, text.replace(",", "\t").encode("utf-16")]:
+            path.write_bytes(content)
+            got = getattr(read_run(run.folder), name)
+            assert got.keys() == want.keys()
+            for column in want:
+                np.testing.assert_array_equal(got[column], want[column])
