@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lib import InputError, markdown, record
+from lib import InputError, markdown, packs, record
 from lib.analysis import pairs
 from lib.beyond.scores import histograms, iou_at_levels
 from lib.config import Config, recorded
@@ -34,6 +34,20 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     if digest != run.record["data"].get("digest") or list(ids) != run.per_image["id"].tolist():
         raise _others(run, config)
     return images, datasets.binary_masks(labels, config.hair, config.part)
+
+
+def check_has_maps(run: Run) -> None:
+    """Raises InputError for a run of a packed study that came without its predicted masks, as those of people do."""
+    if isinstance(run, packs.PackedRun) and not run.has_maps:
+        study = run.folder.parent
+        why = (
+            "its masks are not passed on"
+            if run.record["params"].get("data") == "synthetic"
+            else "pictures of people are not passed on, nor are their masks"
+        )
+        raise InputError(
+            f"{study}: {why}; the scores are in {study / 'tables'}, `python -m lib.study run` makes your own"
+        )
 
 
 def read_pictures(run: Run, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:

@@ -4,11 +4,15 @@ The browser (`inspector.js`) has the probabilities and computes pictures, number
 answer from the kernel. The kernel reads studies and sends images on request.
 """
 
+import io
+from base64 import b64encode
+from html import escape
 from pathlib import Path
 
 import anywidget
 import numpy as np
 import traitlets
+from IPython.display import HTML, display
 from traitlets import Dict, Float, List, Unicode
 
 from lib import InputError, outputs
@@ -16,12 +20,17 @@ from lib.analysis import pairs as paired
 from lib.analysis import predictions
 from lib.analysis.predictions import Evaluation
 from lib.outputs import Study
-from lib.view.pictures import ERRORS
+from lib.view.pictures import ERRORS, masks
 from lib.view.plots import COLOURS, NAMES, VALIDATION
 
 ORDERS = ("name", "first", "second", "difference")
 VIEWS = ("image", "label", "probability", "mask", "errors", "contours")
 HERE = Path(__file__).parent
+# It hides where the widget lives; where that is gone, it hides JupyterLab's "Error displaying widget".
+STILL = """<style>
+.jp-OutputArea:has(.iou-inspector) .iou-inspector-still {{ display: none; }}
+.jp-OutputArea:has(.iou-inspector-still) .jp-OutputArea-child:has(.jupyter-widgets:not(:has(*))) {{ display: none; }}
+</style><div class="iou-inspector-still">{}</div>"""
 
 
 class Inspector(anywidget.AnyWidget):
@@ -108,11 +117,12 @@ class Inspector(anywidget.AnyWidget):
         if second is None or second and second not in partners:
             second = next((name for name, other in partners.items() if other.cell == run.cell), "")
         self.partners, self.first, self.second = list(partners), first, second
-        images, masks = predictions.test_pictures(run)
-        evaluations = [predictions.evaluate(shown, masks) for shown in (run, partners.get(second)) if shown]
+        predictions.check_has_maps(run)
+        images, labels = predictions.test_pictures(run)
+        evaluations = [predictions.evaluate(shown, labels) for shown in (run, partners.get(second)) if shown]
         self._images, self._evaluations = images, evaluations
         ids = run.per_image["id"].tolist()
-        self.content = {"ids": ids, "size": masks.shape[1], "errors": ERRORS, "runs": list(map(_sent, evaluations))}
+        self.content = {"ids": ids, "size": labels.shape[1], "errors": ERRORS, "runs": list(map(_sent, evaluations))}
         if self.image not in ids:
             self.image = ids[0]
 
@@ -133,6 +143,33 @@ class Inspector(anywidget.AnyWidget):
         first, second, image = predictions.largest_disagreement(self._study)
         self.show(self._study.folder, first.run_id, second.run_id)
         self.order, self.image = "difference", image
+
+    def _ipython_display_(self) -> None:
+        """Shows the widget, and a still picture for readers without a kernel, which a living widget hides."""
+        bundle, metadata = self._repr_mimebundle_()
+        bundle["text/plain"] = "The inspector of masks needs a running kernel: run this cell in JupyterLab."
+        display(bundle, metadata=metadata, raw=True)
+        display(HTML(self._still()))
+
+    def _still(self) -> str:
+        """What the widget shows at first, as HTML: an image and each run's mask of it, or why not."""
+        if self._images is None:
+            return STILL.format(f"<p>{escape(self.message)}</p>")
+        row = self.content["ids"].index(self.image)
+        runs = [(NAMES.get(each.run.loss, each.run.loss), each.run.per_image["iou"][row]) for each in self._evaluations]
+        n, file = len(runs), io.BytesIO()
+        figure = masks(
+            np.stack([self._images[row]] * n),
+            np.stack([each.masks[row] for each in self._evaluations]),
+            np.stack([each.probabilities[row] for each in self._evaluations]),
+            [name for name, _ in runs],
+        )
+        figure.savefig(file, format="png", dpi=80)
+        text = f"{self.image} of {self.study}: IoU " + ", ".join(f"{iou:.3f} after {name}" for name, iou in runs)
+        picture = f'<img alt="{escape(text)}" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
+        return STILL.format(
+            f"{picture}<p>{escape(text)}. This is a still picture: run the cell in JupyterLab to choose another.</p>"
+        )
 
     def _answer(self, _, content, buffers):
         """Sends the pixels of one image: RGB, label, and each run's probabilities, all uint8."""

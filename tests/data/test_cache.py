@@ -121,4 +121,4 @@ def test_many_threads_digest_the_same_data_at_once(tmp_path, monkeypatch):
         monkeypatch.setenv("IOU_STUDY_CACHE", str(tmp_path / f"cache{number}"))
         with ThreadPoolExecutor(8) as pool:
             found = set(pool.map(lambda _: data.datasets.digest("lfw", root), range(8)))
-        assert len(found) == 1 and not list((tmp_path / f"cache{number}").glob("digests/*.*"))
+        assert len(found) == 1 and not list((tmp_path / f"cache{number}").glob("digests/*.json.*"))

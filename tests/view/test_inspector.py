@@ -1,12 +1,21 @@
 """lib/view/inspector.py without a browser: what it sends, how it is set from Python, what it says of bad studies."""
 
+import io
+import re
+from base64 import b64decode
+
+import nbformat
 import numpy as np
 import pytest
+from IPython.display import HTML
 from made_up_study import IMAGES, write_run
+from nbconvert import HTMLExporter
+from PIL import Image
 from traitlets import TraitError
 
-from lib import InputError, config
+from lib import InputError, config, outputs
 from lib.analysis import paper
+from lib.view import inspector
 from lib.view.inspector import Inspector
 
 PAIR = [config.CELLS[0].run_id(loss) for loss in paper.LOSSES]
@@ -104,3 +113,30 @@ def test_an_unknown_run_is_named(study):
     assert "has no finished run 'bfcn32s-lfw-big-hair-dice'" in inspector.message
     with pytest.raises(InputError):
         Inspector("/nowhere").show_largest_disagreement()
+
+
+@pytest.mark.parametrize("name, why", [("photographs", "pictures of people are not"), ("losses", "not passed on")])
+def test_a_published_study_without_masks_says_where_its_scores_are(name, why):
+    folder = outputs.PUBLISHED / name
+    message = Inspector(folder).message
+    assert why in message and f"the scores are in {folder / 'tables'}" in message and "synthetic" not in message
+
+
+def test_without_a_kernel_there_is_a_still_picture_and_a_sentence(study, tmp_path, monkeypatch):
+    """As nbconvert writes it: no state of the widget is left in a notebook that is opened or exported later."""
+    shown = []
+    monkeypatch.setattr(inspector, "display", lambda each, **_: shown.append(each))
+    for folder in (study, tmp_path / "nowhere"):
+        Inspector(folder)._ipython_display_()
+    shown = [{"text/html": each.data} if isinstance(each, HTML) else each for each in shown]
+    outputs = [nbformat.v4.new_output("display_data", each) for each in shown]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("inspector", outputs=outputs)])
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert "lib.view.inspector.Inspector" not in page and "object at 0x" not in page
+    assert page.count("needs a running kernel: run this cell in JupyterLab.") == 2
+    assert "Ann_0001 of" in page and " after IoU loss, " in page and "nowhere: there is no such study folder" in page
+    (picture,) = re.findall(
+        r'class="iou-inspector-still"><img alt="Ann_0001[^"]*" src="data:image/png;base64,([^"]+)"', page
+    )
+    assert np.asarray(Image.open(io.BytesIO(b64decode(picture)))).std() > 10
+    assert ["application/vnd.jupyter.widget-view+json" in each for each in shown] == [True, False] * 2
