@@ -1,5 +1,6 @@
 """Executes the notebook of one run with papermill in its own kernel process and stores what it wrote."""
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -122,15 +123,29 @@ def execute_notebook(
         transport = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
         # Papermill formats them.
         paths = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
-        papermill.execute_notebook(
-            *paths,
-            parameters,
-            progress_bar=False,
-            start_timeout=300,
-            execution_timeout=timeout,
-            kernel_manager_class=kernel_manager(environment, log),
-            config=Traits({"KernelManager": transport}),
-        )
+        try:
+            papermill.execute_notebook(
+                *paths,
+                parameters,
+                progress_bar=False,
+                start_timeout=300,
+                execution_timeout=timeout,
+                kernel_manager_class=kernel_manager(environment, log),
+                config=Traits({"KernelManager": transport}),
+            )
+        finally:
+            end_tasks()
+
+
+def end_tasks() -> None:
+    """Ends what nbclient left waiting in this thread after a timeout; asyncio would complain of it at the very end."""
+    from jupyter_core.utils import ensure_event_loop
+
+    loop = ensure_event_loop()
+    if not loop.is_running() and (tasks := asyncio.all_tasks(loop)):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
 
 def check_socket(folder: str) -> None:

@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 import json
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
@@ -197,7 +198,27 @@ def described(path: Path) -> tuple[type, dict[str, Any], int]:
         raise InputError(f"{path}: {module} is not installed; `.venv/bin/pip install -e '.[{extra}]'`") from error
     if "shared_temp_directory" in options:  # for the certificates; jobs start in other folders
         options["shared_temp_directory"] = str(PROJECT / options["shared_temp_directory"])
-    return cluster, ({"python": sys.executable} if kind == "slurm" else {}) | options, workers
+    if kind != "slurm":
+        return cluster, options, workers
+    options = {"python": shlex.quote(sys.executable)} | options
+    if "local_directory" in options:
+        options["local_directory"] = shlex.quote(str(options["local_directory"]))
+    return quoted(cluster), options, workers
+
+
+def quoted(cluster: type) -> type:
+    """A cluster of dask-jobqueue whose job script quotes the paths of the certificates."""
+
+    class Quoted(cluster):
+        def _get_worker_security(self, security):
+            security = super()._get_worker_security(security)
+            for name in ("tls_ca_file", "tls_worker_key", "tls_worker_cert"):
+                if path := getattr(security, name, None):
+                    setattr(security, name, shlex.quote(path))
+            return security
+
+    Quoted.__name__ = cluster.__name__
+    return Quoted
 
 
 def submittable(path: Path) -> tuple[type, dict[str, Any], int]:

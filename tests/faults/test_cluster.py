@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -27,8 +28,20 @@ def test_the_job_script_of_the_configuration_that_comes_along():
         "#SBATCH --gres=gpu:1",
     } <= set(lines)
     command = next(line for line in lines if "dask_worker" in line)
-    assert command.startswith(f"{sys.executable} -m distributed.cli.dask_worker tls://")
+    assert command.startswith(f"{shlex.quote(sys.executable)} -m distributed.cli.dask_worker tls://")
     assert "--nthreads 1 " in command and "--death-timeout 60" in command and "--tls-key " in command
+
+
+def test_the_job_script_in_a_folder_whose_path_has_a_space(tmp_path, monkeypatch):
+    project = tmp_path / "my study ä'$x"
+    (project / "outputs").mkdir(parents=True)
+    monkeypatch.setattr(workers, "PROJECT", project)
+    monkeypatch.setattr(sys, "executable", str(project / ".venv/bin/python"))
+    command = next(line for line in workers.job_script(SLURM).splitlines() if "dask_worker" in line)
+    words = shlex.split(command)
+    assert words[:3] == [sys.executable, "-m", "distributed.cli.dask_worker"]
+    for option in ("--tls-ca-file", "--tls-key", "--tls-cert"):
+        assert os.path.dirname(words[words.index(option) + 1]) == str(project / "outputs")
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ def eventually(condition, seconds=20):
 def execute(tmp_path):
     """Executes the lines of one cell in a kernel and returns what they print."""
 
-    def execute(*lines, **environment):
+    def execute(*lines, timeout=None, **environment):
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell("\n".join(lines))],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         )
         nbformat.write(notebook, tmp_path / "in.ipynb")
-        execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, environment, tmp_path / "log")
+        execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, environment, tmp_path / "log", timeout)
         outputs = nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs
         return "".join(output.get("text", "") for output in outputs).split()
 
@@ -172,3 +172,15 @@ def test_another_environment_at_the_start_needs_another_server(light, execute):
     assert execute("import os; print(os.environ['OMP_NUM_THREADS'])", OMP_NUM_THREADS="3") == ["3"]
     assert kernels._server.process is not first
     eventually(lambda: first.poll() is not None)
+
+
+def test_nothing_is_left_waiting_after_a_timeout(execute):
+    """asyncio would say of it "Task was destroyed but it is pending!" when the worker ends."""
+    import asyncio
+
+    from jupyter_core.utils import ensure_event_loop
+    from nbclient.exceptions import CellTimeoutError
+
+    with pytest.raises(CellTimeoutError):
+        execute("import time; time.sleep(60)", timeout=1)
+    assert not asyncio.all_tasks(ensure_event_loop())
