@@ -22,7 +22,7 @@ def test_a_study_survives_faults_at_random_moments(tmp_path):
 
 def test_a_study_of_many_runs_keeps_its_driver_small(tmp_path):
     """The long one is `make scale`: 2,000 runs on 16 workers."""
-    found = scale(Stub(tmp_path / "project"), runs=24, workers=4)
+    found = scale(Stub(tmp_path / "project"), runs=24, workers=2)
     assert (found["status"], found["done"]) == (0, 24), "".join(found["printed"][-20:])
     memory = [mib for _, _, mib in found["quarters"]]
     assert len(memory) == 4 and 20 < memory[0] and memory[-1] < memory[0] + 30

@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "tiny"
     configs = tiny(RUN + "*")
     broken = replace(tiny("bfcn32s-lfw-big-nohair-iou")[0], encoder_weights="/nowhere/weights.h5")
-    assert run([broken, *configs], folder, workers.Where(2)) == 1
+    assert run([broken, *configs], folder, workers.Where(1)) == 1
     return folder, configs, broken
 
 
