@@ -1,7 +1,6 @@
 """The configuration of a run: its parameters, their defaults, and where they are checked."""
 
 import difflib
-import math
 import re
 import reprlib
 from dataclasses import dataclass, fields, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib import PROJECT, InputError
+from lib.checks.arrays import LARGEST
 
 NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters in the run id
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
@@ -239,8 +239,8 @@ def _check(config):
     if not 10 <= config.synthetic_images <= 100_000:
         refuse("synthetic_images", "10 or more and at most 100000")
     for name in ("learning_rate", "rmsprop_epsilon"):
-        if not 0 < getattr(config, name) < math.inf:
-            refuse(name, "a number above 0")
+        if not 0 < getattr(config, name) < LARGEST:
+            refuse(name, f"a number above 0 and below {LARGEST:g}")
     if not 0 < config.encoder_width <= 4:
         refuse("encoder_width", "above 0 and at most 4")
     if not 0 <= config.trainable_blocks <= 5:
@@ -271,6 +271,6 @@ def _check(config):
 
 def _is_application(name):
     """Whether `keras.applications` makes an encoder of this name."""
-    import keras
+    from lib.checks.backend import keras
 
     return hasattr(keras.applications, name)

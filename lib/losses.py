@@ -9,12 +9,11 @@ mean, `IoULoss` the sum ("applied to each element in a batch and added").
 
 import math
 
-import keras
 import numpy as np
-from keras import ops
 
 from lib import InputError
 from lib.checks.arrays import check_images, check_weights
+from lib.checks.backend import keras, ops
 
 REDUCTIONS = ("sum", "sum_over_batch_size", "mean", "mean_with_sample_weight", "none", None)  # of Keras
 PIXELS = (1, 2, 3)  # axes of one image in (batch, height, width, 1)

@@ -9,9 +9,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 
 from lib.checks import arrays
+from lib.checks.backend import ops
 from lib.losses import PIXELS, soft_iou
 
 THRESHOLD = 0.5

@@ -9,15 +9,15 @@ Everything that differs between networks is in one table, `NETWORKS`; `lib.beyon
 import math
 import sys
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
 
 from lib import PROJECT, InputError
+from lib.checks.backend import keras, ops
 from lib.data.cache import cache_root
 
 PHOTOGRAPHS = "VGG-16 (ImageNet, then BSDS500 edges)"  # the encoder of "photographs", as tables call it
@@ -216,6 +216,7 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
             raise InputError(f"encoder_width: {name} cannot be scaled to {width}; set it to 1.0") from error
     if path:
         try:
+            check_layers(base, path)
             base.load_weights(path)
         except Exception as error:  # h5py and Keras raise many kinds
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -224,6 +225,25 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
                 "give the weights of this encoder, or change encoder_width"
             ) from error
     return base
+
+
+def check_layers(network, path):
+    """Raises ValueError for a file of Keras 2 whose layers are others or stand in another order than the network's.
+
+    Keras loads such a file by position, so that layers of equal shapes would get each other's weights.
+    """
+    import h5py
+
+    with h5py.File(path) as file:
+        group = file.get("model_weights", file)
+        if "layer_names" not in group.attrs:  # a file of Keras 3
+            return
+        names = [name if isinstance(name, str) else name.decode() for name in group.attrs["layer_names"]]
+        stored = [name for name in names if len(group[name].attrs["weight_names"])]
+    wanted = [layer.name for layer in network.layers if layer.weights]
+    for one, other in zip_longest(stored, wanted):
+        if one != other:
+            raise ValueError(f"it has layer {one} where the network has {other}")
 
 
 def weights_path(model, weights):

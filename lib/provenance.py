@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import PROJECT, InputError
+from lib.checks import surroundings
 from lib.config import BEYOND, NOTEBOOK, PAPER, STARTED, Config
 from lib.data import datasets
 
@@ -245,13 +246,17 @@ def limit_threads(threads: int) -> None:
     """Lets libraries that are imported after it compute on so many processor threads in this process.
 
     Their number decides the order of sums, and so the last digits of a training.
-    Raises InputError if Keras is there already, with another number.
+
+    Raises:
+        InputError: Keras is there already, with another number; or settings of the user's libraries with which no run
+            can start, see `surroundings.own`.
     """
     if "keras" in sys.modules and os.environ.get("TF_NUM_INTRAOP_THREADS") != str(threads):
         raise InputError(
             f"parameter threads: {threads} cannot be set any more, as this kernel computes on "
             f"{os.environ.get('TF_NUM_INTRAOP_THREADS', 'all')} already; restart the kernel"
         )
+    surroundings.own()
     os.environ.update(thread_limits(threads))
 
 
@@ -287,7 +292,7 @@ def instructions() -> str:
 def versions() -> dict:
     """What determines the numbers besides the key: versions of the libraries, the processor with its instructions, the
     device ("CPU:0", "cuda:0"), threads, and those of `VARIABLES` that are set."""
-    import keras
+    from lib.checks.backend import keras
 
     backend = keras.backend.backend()
     found = {

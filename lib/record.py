@@ -23,6 +23,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 import numpy as np
 
 from lib import InputError, as_text, reason
+from lib.checks.arrays import LARGEST
 from lib.config import NAMED, Cell, Config, is_word
 
 FORMAT = 1
@@ -47,6 +48,7 @@ AGAIN = "delete the folder and run it again with `python -m lib.study run`"  # w
 SUPERSEDED = ".superseded"  # where a study keeps earlier runs
 MAX_TEXT, MAX_ARRAYS = 50_000_000, 2_000_000_000  # largest text file and unpacked arrays that are read, in bytes
 MAX_ROWS = 2_000_000  # of a table
+MAX_VALUE = 300  # characters of a value in a table
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,17 @@ def claim(folder: Path) -> None:
         ) from error
 
 
+def check_size(images: int, size: int, ids: Sequence[str] = ()) -> None:
+    """Raises InputError if a run has more test images or longer names than can be read again."""
+    if images >= MAX_ROWS or images * (size**2 + 4 * max(map(len, ids), default=0)) > MAX_ARRAYS:
+        raise InputError(
+            f"image_size: the maps of {images} test images of {size} px have more than {MAX_ARRAYS:,} bytes, which are "
+            "not read again; give fewer test images or a smaller image_size"
+        )
+    if longest := max((id for id in ids if len(id) > MAX_VALUE), key=len, default=""):
+        raise InputError(f"data: the name of image {longest[:80]!r}… has more than {MAX_VALUE} characters; rename it")
+
+
 def write(
     folder: Path,
     record: dict,
@@ -183,7 +196,7 @@ def write(
             write_csv(file, columns)
     np.savez_compressed(folder / "probabilities.npz", probabilities=probabilities, ids=per_image["id"])
     partial = folder / "record.json.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, folder / "record.json")
 
 
@@ -280,9 +293,10 @@ def _wrong_key(record: object) -> str | None:
     wrong += [
         f"seconds.{name}"
         for name, value in record["seconds"].items()
-        if f"seconds.{name}" not in wrong and not 0 <= value < 1e12
+        if f"seconds.{name}" not in wrong and not 0 <= value < LARGEST
     ]
     wrong += [name for name in ("epochs_run", "best_epoch") if not 1 <= record[name] <= record["epochs_run"] < 2**31]
+    wrong += ["surroundings"] if not isinstance(record.get("surroundings", {}), dict) else []
     wrong += [name for name in ("key_parts", "dead_units") if not isinstance(record.get(name, {}), dict)]
     wrong += ["dead_units"] * any(
         not (isinstance(shares, dict) and all(map(_is_number, shares.values())))
@@ -300,7 +314,7 @@ def _is_parameter(name, value):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def text_of(path: Path, most: int = MAX_TEXT) -> str:
@@ -332,8 +346,8 @@ def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
     header, *rows = filter(any, found)
     if mark != ",":  # where numbers have a decimal comma
         rows = [[re.sub(r"^(-?\d+),(\d+(e-?\d+)?)$", r"\1.\2", value, flags=re.I) for value in row] for row in rows]
-    if max((len(value) for row in rows for value in row), default=0) > 300:
-        raise ValueError("one of its values has more than 300 characters")
+    if max((len(value) for row in rows for value in row), default=0) > MAX_VALUE:
+        raise ValueError(f"one of its values has more than {MAX_VALUE} characters")
     return header, rows
 
 

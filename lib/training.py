@@ -11,16 +11,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from lib import InputError, losses, metrics, models
 from lib.beyond import networks, surrogates  # noqa: F401  networks: its rows of models.NETWORKS
 from lib.beyond.scores import score
+from lib.checks import surroundings
+from lib.checks.backend import keras
 from lib.config import BEYOND, Config
 from lib.data import cache, datasets
 from lib.provenance import key, versions
-from lib.record import FORMAT, claim, write
+from lib.record import FORMAT, check_size, claim, write
 
 ENCODE_BATCH = 32  # images per step when the frozen layers encode the data
 LOSSES = losses.LOSSES | {name: partial(surrogates.Surrogate, name) for name in BEYOND["loss"]}
@@ -185,10 +186,21 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
-            raise InputError(
-                f"{self.config.run_id}: the loss became {logs['loss']} in epoch {epoch + 1}; "
-                f"lower learning_rate (now {self.config.learning_rate:g}) or check the data"
-            )
+            raise diverged(self.config, f"the loss became {logs['loss']} in epoch {epoch + 1}")
+
+
+def diverged(config: Config, what: str) -> InputError:
+    """The sentence about a training without finite numbers."""
+    return InputError(f"{config.run_id}: {what}; lower learning_rate (now {config.learning_rate:g}) or check the data")
+
+
+def refuse_non_finite(config: Config, kept: list) -> None:
+    """Raises InputError if weights or losses (lists of arrays or numbers) are NaN or infinite.
+
+    The last step of a training can make them so, after the last loss that `StopOnNonFinite` sees.
+    """
+    if not all(values is not None and np.isfinite(value).all() for values in kept for value in values or [np.nan]):
+        raise diverged(config, "weights or validation losses became NaN or infinite")
 
 
 class DeadUnits(keras.callbacks.Callback):
@@ -276,6 +288,7 @@ def fit(config: Config, network: keras.Model, task: Task, callbacks=()) -> tuple
     history = {"epoch": [epoch + 1 for epoch in fitted.epoch], **fitted.history}
     own = stopping.best_weights if config.restore_best else last.weights
     rules = dict(zip(RULES, (lowest.best_weights, last.weights)))
+    refuse_non_finite(config, [own, *rules.values(), fitted.history["val_loss"]])
     trained.set_weights(own)
 
     def predict(part, rule=None):
@@ -331,18 +344,21 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
         InputError: bad data, weights or parameters, a folder that cannot be written, or a loss that is NaN or infinite.
     """
     folder = Path(folder)
+    surroundings.own()
     claim(folder)
     start = time.time()
     filed_under, key_parts = key(config)
     task = task or load_task(config)
+    ids = np.array(task.dataset.ids)[task.split.test]
+    check_size(len(ids), config.image_size, ids)
     loaded = time.time()
     network = build(config) if network is None or network in TRAINED else network
     TRAINED.add(network)
+    surroundings.check_network(network)
     built = time.time()
     history, outcome = fit(config, network, task, callbacks)
     fitted = time.time()
     scores, per_image, probabilities = evaluate(task, outcome["predict"])
-    ids = np.array(task.dataset.ids)[task.split.test]
     trainable, frozen = models.parameters(network)
     record = {
         "format": FORMAT,
@@ -364,6 +380,7 @@ def run(config: Config, folder: Path, network=None, task=None, callbacks=()) -> 
         "weights": {"trainable": trainable, "frozen": frozen},
         "data": task.describe(),
         "versions": versions(),
+        "surroundings": surroundings.held(),
         "key": filed_under,
         "key_parts": key_parts,
     }

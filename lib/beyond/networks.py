@@ -6,10 +6,8 @@ under the head of BFCN-32s is that of its function in `keras.applications`, for 
 
 from itertools import pairwise
 
-import keras
-from keras import ops
-
 from lib import InputError, models
+from lib.checks.backend import keras, ops
 from lib.models import RESNET50, VGG16, Network, Upsampling, fcn32s, fully_connected, score
 
 

@@ -21,12 +21,11 @@ gradient: the loss is mean(P), as in `losses.soft_iou`. The Lovász losses need 
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from lib import InputError
 from lib.checks.arrays import LARGEST, check_number
+from lib.checks.backend import keras, ops
 from lib.losses import ImageLoss, binary_crossentropy, rows
 
 Tensor = Any  # of the backend that Keras uses, or numpy

@@ -197,7 +197,7 @@ def check_number(name: str, value: Any, low: float, high: float, rule: str, abov
 
     `rule` says so in words, after "give".
     """
-    if not is_number(value) or not (low < value if above else low <= value) or value > high or math.isinf(value):
+    if not is_number(value) or not (low < value if above else low <= value) or value > high or not abs(value) < 1e300:
         raise InputError(f"{name}: {value!r} is not valid; give {rule}"[:400])
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from lib import InputError
+from lib.checks.surroundings import escape_output
 from lib.data.cache import typed_root
 from lib.data.datasets import Dataset, binary_masks, load, split
 from lib.data.layouts import HAIR, facts
@@ -77,4 +78,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    escape_output()
     sys.exit(main())

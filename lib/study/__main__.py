@@ -14,8 +14,10 @@ import sys
 from lib.study.commands import main
 
 if __name__ == "__main__":
+    from lib.checks.surroundings import escape_output
     from lib.study.signals import ignore_signals
 
+    escape_output()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system stops a run as Ctrl-C does
     status = main()
     ignore_signals()  # only Python and Dask have to end

@@ -15,6 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from lib import PROJECT, InputError, outputs, printable
+from lib.checks import surroundings
 from lib.data import cache, layouts
 from lib.study import execute
 
@@ -60,17 +61,30 @@ def packages() -> Finding:
     )
 
 
+def settings() -> Finding:
+    """Settings of the user's libraries: those that stop every run, and those that no run uses."""
+    try:
+        surroundings.check()
+        found = surroundings.overruled()
+    except InputError as error:
+        what, _, remedy = str(error).partition("; ")
+        return Finding("settings", what, remedy, fatal=True)
+    return Finding("settings", f"not used in runs: {', '.join(found)}" if found else "none that would change a run")
+
+
 def backend() -> Finding:
     """The backend of Keras, and its device."""
     try:
-        import keras
+        from lib.checks.backend import keras
 
         device = str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1]
     except Exception as error:  # a missing or broken backend raises any type
         return Finding(
             "backend",
             f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}: {error}",
-            "install that backend, or unset KERAS_BACKEND",
+            "install that backend, or unset KERAS_BACKEND"
+            if os.environ.get("KERAS_BACKEND")
+            else f"set KERAS_BACKEND to one of {', '.join(surroundings.BACKENDS)} that is installed",
             fatal=True,
         )
     gpus = execute.gpus()
@@ -167,7 +181,7 @@ def findings(root: str | None = None) -> Iterator[Finding]:
         "studies": studies,
     }
     checks |= {facts.title: partial(dataset, name, root) for name, facts in layouts.DATASETS.items()}
-    for name, check in (checks | {"backend": backend, "kernel": kernel}).items():
+    for name, check in (checks | {"settings": settings, "backend": backend, "kernel": kernel}).items():
         try:
             yield check()
         except (InputError, OSError) as error:  # what cannot be read is reported, and the other checks go on

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import math
 import os
 import shutil
@@ -19,15 +18,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lib import InputError, printable
+from lib.checks import surroundings
 from lib.config import NOTEBOOK, Config
 from lib.outputs import refuse_links
 from lib.provenance import thread_limits
 from lib.record import SUPERSEDED, set_aside
 
-# glibc returns freed memory to the system and every training step allocates it again: the page faults took a fifth of
-# the processor time, and more on virtual machines. With these settings the memory is kept and used again.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
-BACKENDS = ("tensorflow", "jax", "torch")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of a full or read-only disk
 FAILED, RUNNING = ".failed", ".running"  # folders of a study beside its runs
 
@@ -78,8 +74,8 @@ def claimed_gpu(names: list[str], folder: Path | None = None) -> Iterator[str | 
     yield None
 
 
-def kernel_manager(environment: dict[str, str], log: Path) -> type:
-    """A Jupyter kernel manager whose kernel gets these environment variables.
+def kernel_manager(environment: dict[str, str], log: Path, ipython: Path) -> type:
+    """A Jupyter kernel manager whose kernel gets these environment variables, and `ipython` as IPython's folder.
 
     What libraries print outside Python, mainly TensorFlow's messages, goes to the file `log` and not into the notebook.
     """
@@ -97,7 +93,9 @@ def kernel_manager(environment: dict[str, str], log: Path) -> type:
                 self.provisioner = self.provisioner or ForkProvisioner(
                     kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
                 )
-                await super().start_kernel(**options, env=os.environ | environment, stdout=file, stderr=file)
+                await super().start_kernel(
+                    **options, env=surroundings.of_kernels(os.environ, ipython) | environment, stdout=file, stderr=file
+                )
 
     return LoggingKernelManager
 
@@ -130,7 +128,7 @@ def execute_notebook(
                 progress_bar=False,
                 start_timeout=300,
                 execution_timeout=timeout,
-                kernel_manager_class=kernel_manager(environment, log),
+                kernel_manager_class=kernel_manager(environment, log, Path(sockets) / "ipython"),
                 config=Traits({"KernelManager": transport}),
             )
         finally:
@@ -159,12 +157,7 @@ def check_socket(folder: str) -> None:
 
 def check_machine() -> None:
     """Raises InputError if no kernel can run on this machine, because of the temporary folder or Keras' backend."""
-    backend = os.environ.get("KERAS_BACKEND")
-    if backend and (backend not in BACKENDS or not importlib.util.find_spec(backend)):
-        raise InputError(
-            f"KERAS_BACKEND: {backend!r} cannot be used here; set it to an installed one of "
-            f"{', '.join(BACKENDS)}, or unset it"
-        )
+    surroundings.check()
     check_socket(os.path.join(tempfile.gettempdir(), "iou-12345678"))
 
 
@@ -211,7 +204,7 @@ def execute(config: Config, study: Path, timeout: float | None = None, replaced:
         folder.mkdir(parents=True)
     except OSError as failure:
         return {"run_id": run_id, "seconds": time.time() - start, "error": unwritable(study, failure)}
-    environment = {**thread_limits(config.threads), "TF_CPP_MIN_LOG_LEVEL": "2", **KEEP_MEMORY}
+    environment = {**thread_limits(config.threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
     error = None
     try:
         with claimed_gpu(gpus()) as gpu:

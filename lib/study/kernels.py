@@ -105,7 +105,7 @@ class Server:
 
 
 # Variables that are read when a library is imported or a process starts, not later.
-AT_START = ("KERAS_", "TF_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "PYTHON", "LD_", "JAX_", "XLA_")
+AT_START = ("KERAS_", "TF_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "PYTHON", "LD_", "JAX_", "XLA_", "MATPLOTLIB")
 _server: Server | None = None  # of this process
 
 

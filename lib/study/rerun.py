@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lib import InputError, packs, printable
+from lib.checks import surroundings
 from lib.config import Config, recorded
 from lib.outputs import count_finished, read_study
 from lib.provenance import key, versions
@@ -75,6 +76,12 @@ def differences(run: Run, config: Config) -> list[str]:
         printable(f"{name} {str(old.get(name, 'not recorded'))[:200]}, now {now.get(name, 'not there')}"[:400])
         for name in sorted({*now, *old} - {"threads"})  # which are a parameter
         if now.get(name) != old.get(name)
+    ]
+    held = run.record.get("surroundings")  # not in early records
+    lines += [
+        f"{name} {held.get(name, 'not recorded')}, now {value}"
+        for name, value in (surroundings.held() if held else {}).items()
+        if held.get(name) != value
     ]
     newer = [
         f"{name} is not in the record, now {value!r}"

@@ -12,12 +12,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from lib import InputError, plain
-from lib.view.plots import COLOURS, GREY, NAMES, STYLE, check_together
+from lib.view.plots import COLOURS, GREY, NAMES, STYLE, Figure, check_together
 
 ERRORS = {"true positive": "#56B4E9", "false positive": "#F0E442", "false negative": "#D55E00"}
 CLASSES = {"background": (0, 0, 255), "face": (0, 255, 0), "hair": (255, 0, 0)}  # as in LFW Part Labels

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import figure, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
@@ -22,7 +21,9 @@ from lib import InputError, plain
 from lib.analysis import names, paper, stats
 from lib.config import Cell
 
-STYLE = {
+OF_WINDOWS = ("backend", "interactive", "toolbar", "keymap.", "webagg.", "tk.", "macosx.", "docstring.", "timezone")
+# All of matplotlib that is not about windows: its defaults and the project's. So the user's have no say.
+STYLE = {name: value for name, value in rcParamsDefault.items() if not name.startswith(OF_WINDOWS)} | {
     "figure.dpi": 110,
     "font.size": 9,
     "axes.titlesize": 9,
@@ -38,6 +39,20 @@ STYLE = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
 }
+
+
+class Figure(figure.Figure):
+    """A figure in the project's style also when it is drawn: matplotlib makes ticks only then."""
+
+    def draw(self, renderer):
+        with rc_context(STYLE):
+            return super().draw(renderer)
+
+    def savefig(self, *arguments, **options):
+        with rc_context(STYLE):
+            return super().savefig(*arguments, **options)
+
+
 COLOURS = {"iou": "#0072B2", "bce": "#E69F00"}  # a loss as Config names it -> its colour
 NAMES = {loss: f"{names.LOSSES[loss]} loss" for loss in COLOURS}
 TRAINING, VALIDATION, GREY, OUTSIDE = "#767676", "#009E73", "#767676", "#CC79A7"

@@ -18,6 +18,7 @@ import zipfile
 from pathlib import Path
 
 from lib import InputError
+from lib.checks.surroundings import escape_output
 from lib.data.cache import writing
 from lib.models import PHOTOGRAPHS, photographs_path
 
@@ -68,7 +69,8 @@ def convert(content: bytes, path: Path) -> None:
     if hashlib.sha256(content).hexdigest() != DIGEST:
         raise InputError(f"{MEMBER} of {PACKAGE.split()[0]} is not the published file: its SHA-256 is not {DIGEST}")
     import h5py
-    import keras
+
+    from lib.checks.backend import keras
 
     network = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     with h5py.File(io.BytesIO(content)) as file:
@@ -104,4 +106,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    escape_output()
     sys.exit(main())

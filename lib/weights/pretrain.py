@@ -11,10 +11,10 @@ import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-import keras
 import numpy as np
 
 from lib import models
+from lib.checks.backend import keras
 from lib.data import synthetic
 
 WIDTH = 0.25

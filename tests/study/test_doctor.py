@@ -21,6 +21,7 @@ def test_this_machine_is_sound():
         "studies",
         "LFW Part Labels",
         "HELEN",
+        "settings",
         "backend",
         "kernel",
     ]
@@ -49,6 +50,21 @@ def test_a_missing_backend_is_fatal(tmp_path):
         env={"KERAS_BACKEND": "torch", "PYTHONPATH": str(tmp_path), "PATH": ""},
     )
     assert called.stdout.startswith("True torch: ") and "KERAS_BACKEND" in called.stdout
+
+
+def test_settings_of_the_user_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text('{"floatx": "float16", "backend": "tensorflow"}')
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    finding = doctor.settings()
+    assert finding.detail == f"not used in runs: floatx float16 of {tmp_path}/keras.json, TF_ENABLE_ONEDNN_OPTS"
+    assert not finding.fatal and not finding.remedy
+    (tmp_path / "keras.json").write_text('{"backend": "theano"}')
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    finding = doctor.settings()
+    assert finding.fatal and finding.detail.startswith(f"{tmp_path}/keras.json: backend: 'theano' cannot be used")
+    assert "tensorflow, jax, torch" in finding.remedy and "KERAS_BACKEND" not in finding.remedy
 
 
 def test_a_cache_that_cannot_be_written_is_fatal(monkeypatch):

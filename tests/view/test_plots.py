@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
+import matplotlib
 import nbformat
 import numpy as np
 import pytest
 from figures import CELLS, FIGURES, HISTORY, IMAGES, LABELS, MASKS, PROBABILITIES, legend, offsets
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
 from lib import PROJECT, InputError, config
@@ -19,7 +19,7 @@ from lib.view import pictures, plots
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_written_as_vectors(name, tmp_path):
     figure = FIGURES[name]()
-    assert type(figure) is Figure
+    assert type(figure) is plots.Figure
     figure.savefig(tmp_path / "figure.svg")
     assert "<svg" in (tmp_path / "figure.svg").read_text(encoding="utf-8")
 
@@ -31,7 +31,26 @@ def test_no_figure_is_missing_here():
         for name, value in vars(module).items()
         if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
     }
-    assert public == {*FIGURES, "check_together", "error_map"}
+    assert public == {*FIGURES, "check_together", "error_map", "Figure"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_style_of_the_users_changes_no_figure(tmp_path):
+    """text.usetex without LaTeX stopped runs; ticks are made when a figure is drawn, so drawing counts too."""
+    theirs = {
+        "text.usetex": True, "axes.facecolor": "black", "axes.formatter.use_locale": True, "xtick.labelcolor": "red",
+        "savefig.dpi": 1000, "savefig.bbox": "tight", "figure.facecolor": "grey", "axes.prop_cycle": "cycler(lw=[9])",
+        "font.size": 30, "lines.linewidth": 7, "text.parse_math": False, "image.cmap": "jet", "image.origin": "lower",
+    }  # fmt: skip
+
+    def drawn(name, path):
+        FIGURES[name]().savefig(path, metadata={"Software": None})
+        return path.read_bytes()
+
+    for name in ("learning_curves", "masks", "reliability"):
+        plain = drawn(name, tmp_path / "plain.png")
+        with matplotlib.rc_context(theirs):
+            assert drawn(name, tmp_path / "theirs.png") == plain
 
 
 def test_notebooks_need_matplotlib_inline_to_show_a_figure():
