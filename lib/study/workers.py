@@ -6,6 +6,7 @@ With `--no-shared-files` the data are sent to every worker once, and each finish
 """
 
 import contextlib
+import errno
 import gc
 import hashlib
 import importlib.util
@@ -71,18 +72,7 @@ def execute_all(
             client = stack.enter_context(Client(stack.enter_context(started(where.cluster))))
         else:  # with temporary certificates, as Dask runs code of anyone who can connect
             with signals.uninterrupted():
-                local = stack.enter_context(
-                    LocalCluster(
-                        n_workers=where.workers,
-                        threads_per_worker=1,
-                        processes=True,
-                        memory_limit=0,
-                        dashboard_address="127.0.0.1:0",
-                        silence_logs=logging.CRITICAL,
-                        security=True,
-                    )
-                )
-                client = stack.enter_context(Client(local))
+                client = stack.enter_context(Client(stack.enter_context(local_cluster(where.workers))))
         stack.callback(ignore)
         if not client.nthreads():
             print("No worker is there yet: the study begins as soon as one joins.", flush=True)
@@ -135,6 +125,33 @@ def execute_all(
                     shutil.rmtree(folder, ignore_errors=True)
             done(outcome)
             go_on()
+
+
+def local_cluster(workers: int) -> LocalCluster:
+    """So many worker processes of this machine. Raises InputError if they cannot be started."""
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            security=True,
+        )
+    except Exception as error:  # of Dask, which wraps those of the system
+        first: BaseException = error
+        while first.__cause__ or first.__context__:
+            first = first.__cause__ or first.__context__
+        if getattr(first, "errno", None) == errno.ENOSPC:
+            raise InputError(
+                "the workers cannot be started: there is no room in shared memory, /dev/shm; make some, for a "
+                "container with --shm-size"
+            ) from error
+        raise InputError(
+            f"the workers cannot be started ({reason(first)}); fewer --workers need less of everything, and "
+            "`python -m lib.study doctor` checks the machine"
+        ) from error
 
 
 def silence() -> None:

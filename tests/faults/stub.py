@@ -1,9 +1,11 @@
 """A copy of the project whose training notebook writes a valid record in a moment: real drivers, workers and kernels.
 
-What a run shall suffer stands in a file under `faults/`, named by its run id: Python that the notebook executes once.
+Its numbers follow from the configuration and the number of threads. What a run shall suffer stands in a file under
+`faults/`, named by its run id: Python that the notebook executes once.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -16,6 +18,7 @@ import nbformat
 
 from lib import PROJECT
 from lib.config import NOTEBOOK
+from lib.record import read_run
 
 TRAIN = """
 import json, os, time
@@ -34,12 +37,15 @@ if fault.exists():
     fault.unlink()
     exec(text)
 time.sleep(float(os.environ.get("STUB_SECONDS", 0.2)))
-(folder / "history.csv").write_text("epoch,loss,val_loss,val_iou\\n1,1,1,0.5\\n")
+random = np.random.default_rng(list(f"{config.run_id} {config.seed}".encode()))
+score = random.random() / int(os.environ["TF_NUM_INTRAOP_THREADS"])
+(folder / "history.csv").write_text(f"epoch,loss,val_loss,val_iou\\n1,1,1,{score}\\n")
 (folder / "per_image.csv").write_text("id,accuracy,iou,iou_soft,tp,fp,fn,tn\\na_0001,0.75,0.5,0.4,1,0,1,2\\n")
-np.savez_compressed(folder / "probabilities.npz", probabilities=np.zeros((1, 2, 2), "uint8"), ids=np.array(["a_0001"]))
+maps = random.integers(0, 256, (1, 2, 2), "uint8")
+np.savez_compressed(folder / "probabilities.npz", probabilities=maps, ids=np.array(["a_0001"]))
 filed_under, parts = provenance.key(config)
 record = {"format": 1, "run_id": config.run_id, "params": asdict(config), "scores": dict.fromkeys(
-              ("accuracy", "iou", "iou_pooled", "iou_soft"), 0.5), "epochs_run": 1, "best_epoch": 1,
+              ("accuracy", "iou", "iou_pooled", "iou_soft"), score), "epochs_run": 1, "best_epoch": 1,
           "seconds": {"total": 1.0}, "versions": {}, "seed": config.seed, "key": filed_under, "key_parts": parts,
           "data": {"source": "stub", "note": None, "counts": {}, "scaled": False}, "written": time.time()}
 partial = folder / "record.json.partial"
@@ -109,6 +115,17 @@ class Stub:
             ).hexdigest()
             for path in sorted(self.out.glob("*/record.json"))
         }
+
+    def bits(self) -> dict[str, str]:
+        """Finished runs and the digest of their numbers: record without times, tables and maps."""
+        found = {}
+        for run_id in self.done():
+            run = read_run(self.out / run_id)
+            record = {name: value for name, value in run.record.items() if name not in ("seconds", "written")}
+            tables = [(run.folder / f"{name}.csv").read_bytes() for name in ("history", "per_image")]
+            parts = [json.dumps(record, sort_keys=True).encode(), *tables, run.probabilities()[0].tobytes()]
+            found[run_id] = hashlib.sha256(b"".join(parts)).hexdigest()
+        return found
 
     def processes(self) -> list[int]:
         """Live processes that were started from this copy."""

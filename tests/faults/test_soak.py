@@ -17,7 +17,7 @@ def test_a_study_survives_faults_at_random_moments(tmp_path):
     with mounted(stub):
         figures = soak(stub, faults=5, seed=1, only="bfcn32s-lfw-*")
     assert sum(figures["faults"].values()) >= 5 and figures["studies"] >= 1
-    assert figures["changed"] == figures["repeated"] == figures["orphans"] == 0
+    assert figures["changed"] == figures["repeated"] == figures["different"] == figures["orphans"] == 0
 
 
 def test_a_study_of_many_runs_keeps_its_driver_small(tmp_path):

@@ -1,5 +1,6 @@
 """lib/study/workers.py: Dask's workers here and elsewhere; `tests/faults` has clusters that fail."""
 
+import errno
 import gc
 import os
 import subprocess
@@ -65,3 +66,22 @@ def test_a_cluster_whose_queue_is_not_here(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="slurm.yaml: there is no command sbatch here"):
         run(tiny(RUN + "iou"), tmp_path / "study", where)
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "there is no room in shared memory, /dev/shm; make some"),
+        (OSError(errno.EMFILE, "Too many open files"), r"\(\[Errno 24\] Too many open files\); fewer --workers need"),
+    ],
+)
+def test_workers_for_which_the_machine_has_no_room(tmp_path, monkeypatch, error, words):
+    """Dask's processes talk through queues with locks in shared memory, which are refused as the system does."""
+    import multiprocessing.synchronize
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", refuse)
+    with pytest.raises(InputError, match=words):
+        workers.execute_all(tiny(RUN + "iou"), tmp_path, workers.Where(1), lambda outcome: None)
