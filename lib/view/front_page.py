@@ -6,7 +6,7 @@ from urllib.parse import quote
 import ipywidgets
 from IPython.display import HTML, display
 
-from lib import PROJECT, InputError, config, html, outputs
+from lib import InputError, config, html, outputs
 from lib.outputs import State
 from lib.view.inspector import Inspector
 
@@ -93,13 +93,14 @@ def _overview(states: list[State]) -> str:
 
 
 def _link(path: Path, text: str) -> str:
-    """A link that JupyterLab opens from `notebooks/`; "" if there is no such file.
+    """A link that JupyterLab opens from the notebook's folder; "" if there is no such file.
 
-    JupyterLab opens neither hidden files nor those outside the project: the path stands in place of the link.
+    It opens neither hidden files nor, in general, those outside the folder above: the path stands in place of the link.
     """
     if not path.is_file():
         return ""
-    inside = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else None
+    above = Path.cwd().parent  # the project, or a user's home with a copy of the notebooks
+    inside = path.relative_to(above) if path.is_relative_to(above) else None
     if inside is None or any(part.startswith(".") for part in inside.parts):
         return f"{html(text)} (<code>{html(path)}</code>)"
     return f'<a href="../{quote(inside.as_posix())}">{html(text)}</a>'
