@@ -6,13 +6,16 @@ key when a loss is added that it does not use.
 """
 
 import ast
+import contextlib
 import copy
+import glob
 import hashlib
 import json
 import os
 import platform
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -243,7 +246,7 @@ def _shape(part: Any) -> str:
 
 
 def limit_threads(threads: int) -> None:
-    """Lets libraries that are imported after it compute on so many processor threads in this process.
+    """Starts Keras' backend, which must not be imported yet, so that it computes on so many processor threads.
 
     Their number decides the order of sums, and so the last digits of a training.
 
@@ -258,6 +261,42 @@ def limit_threads(threads: int) -> None:
         )
     surroundings.own()
     os.environ.update(thread_limits(threads))
+    start_backend()
+
+
+# What TensorFlow says at its start that is no fault: notes and warnings, and a GPU's library where there is no GPU.
+GREETING = re.compile(
+    rb"^(\d{4}-\d\d-\d\d [\d:.]+: )?[IW](\d{4}| ) ?|All log messages before absl|To enable the following instructions"
+    rb"|Unable to register cu|already been registered"
+    + (rb"" if glob.glob("/dev/nvidia*") else rb"|failed call to cuInit")
+)
+
+
+def start_backend() -> None:
+    """Imports Keras and starts its backend with a first operation, without the backend's `GREETING` in a notebook.
+
+    All else that is written to stderr meanwhile comes through, after it.
+    """
+    with _without_greeting():
+        import keras
+
+        keras.ops.zeros(1)
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    kept = os.dup(2)  # messages of C++ pass by sys.stderr
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            for line in said:
+                if not GREETING.search(line):
+                    os.write(2, line)
 
 
 def thread_limits(threads: int) -> dict[str, str]:

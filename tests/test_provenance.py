@@ -262,3 +262,38 @@ def test_threads_cannot_be_changed_once_keras_is_there(monkeypatch):
     provenance.limit_threads(1)
     with pytest.raises(InputError, match="parameter threads: 2 cannot be set any more, as this kernel computes on 1"):
         provenance.limit_threads(2)
+
+
+# ---- what the backend says at its start --------------------------------------------------------------------
+
+SAID = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795681285.246551   25233 cudart_stub.cc:31] Could not find cuda drivers on your machine
+2026-11-26 08:00:00.123456: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized
+To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate flags.
+2026-11-26 08:00:00.123456: W tensorflow/compiler/tf2tensorrt/utils/py_utils.cc:38] TF-TRT Warning
+E0000 00:00:1795681316.020966   25316 cuda_dnn.cc:8310] Unable to register cuDNN factory: Attempting to register
+"""
+REAL = """E0000 00:00:1795681316.020966   25316 cuda_blas.cc:52] failed to create cublas handle
+F0000 00:00:1795681316.020966   25316 tensor.cc:9] Check failed
+Traceback (most recent call last):
+ImportError: libcudart.so.12: cannot open shared object file
+"""
+
+
+def test_the_greeting_is_left_out_and_errors_are_not(capfd):
+    with provenance._without_greeting():
+        os.write(2, (SAID + REAL).encode())
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == REAL + "later\n"
+    with pytest.raises(ImportError), provenance._without_greeting():
+        os.write(2, REAL.encode())
+        raise ImportError
+    assert capfd.readouterr().err == REAL
+
+
+def test_the_backend_starts_without_a_red_line():
+    """As in a notebook by hand, where nothing else keeps TensorFlow quiet."""
+    code = "import sys; from lib.provenance import limit_threads; limit_threads(1); print('keras' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
