@@ -240,6 +240,59 @@ def test_two_clicks_from_the_front_page_to_the_largest_disagreement(page, lab):
     assert not violations, [(found["id"], found["nodes"][0]["html"][:200]) for found in violations]
 
 
+def retype(page, old, new):
+    """Types into the parameters cell: replaces its text by one with `new` for `old`."""
+    cell = page.locator(".jp-CodeCell").first
+    source = notebook_of(page).cells[1].source
+    assert source.count(old) == 1
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(source.replace(old, new))
+    assert notebook_of(page).cells[1].source == source.replace(old, new)
+
+
+def run_all(page):
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
+def test_run_all_stops_at_a_refusal_and_leaves_the_good_run(page, lab, root, tmp_path):
+    """One types a wrong loss, then a wrong name, into the notebook of a good run: nothing runs after the sentence."""
+    path = root / "notebooks" / "train.ipynb"
+    notebook = nbformat.read(PROJECT / "notebooks" / "train.ipynb", as_version=4)
+    for name, value in (TINY | {"epochs": 2, "out_dir": str(tmp_path)}).items():
+        notebook.cells[1].source, count = re.subn(
+            rf"(?m)^{name}: (\w+) = [^#\n]*", lambda line: f"{name}: {line[1]} = {value!r}  ", notebook.cells[1].source
+        )
+        assert count == 1, name
+    nbformat.write(notebook, path)
+    run_notebook(page, lab("train.ipynb"))
+    expect(page.locator(".jp-CodeCell .jp-InputArea-prompt").last).to_have_text(
+        re.compile(r"\[\d+\]:"), timeout=180_000
+    )
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    assert page.locator("[data-mime-type*=stderr]").count() == 0  # no red line of TensorFlow
+    (record,) = tmp_path.rglob("record.json")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for old, new, sentence in (
+        ('loss: str = "iou"', 'loss: str = "dise"', "parameter loss: 'dise' is not valid"),
+        (
+            'loss: str = "dise"',
+            'loss: str = "iou"\nepoch: int = 3',
+            "unknown parameter 'epoch': did you mean 'epochs'?",
+        ),
+    ):
+        retype(page, old, new)
+        run_all(page)
+        expect(page.get_by_text(sentence)).to_be_visible()
+        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+        page.wait_for_timeout(500)  # in which the other cells would run
+        cells = [cell for cell in notebook_of(page).cells if cell.cell_type == "code"]
+        assert [output.ename for output in cells[1].outputs if output.output_type == "error"] == ["InputError"]
+        assert not any(cell.execution_count or cell.outputs for cell in cells[2:])
+    assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+
 # ---- a stranger's study ------------------------------------------------------------------------------------------
 
 
@@ -335,6 +388,7 @@ def test_a_lesson_runs_to_its_committed_outputs_its_solutions_pass_and_its_figur
     expect(prompts.last).to_have_text(re.compile(r"\[\d+\]:"), timeout=180_000)
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()  # the last outputs are there
     assert not differences(committed, notebook_of(page))
+    assert page.locator("[data-mime-type*=stderr]").count() == 0
     figures = page.locator(".widget-interact")
     assert figures.count() >= 1
     for figure in figures.all():
