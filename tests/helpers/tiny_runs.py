@@ -12,6 +12,7 @@ TINY = {
     "encoder_weights": "none",
     "encoder_width": 0.125,
     "fc_units": 8,
+    "trainable_blocks": 1,
     "epochs": 2,
     "batch_size": 4,
 }

@@ -18,7 +18,8 @@ def test_the_front_page_tells_what_failed_and_what_is_missing(study):
     assert "bfcn32s-helen-big-hair-iou" in page.split("missing: ")[1]
 
 
-def test_every_link_of_the_front_page_opens_a_file():
+def test_every_link_of_the_front_page_opens_a_file(monkeypatch):
+    monkeypatch.chdir(PROJECT / "notebooks")
     page = front_page._overview(outputs.studies())
     links = {unquote(unescape(link)) for link in re.findall('href="../([^"]+)"', page)}
     assert "outputs/published/demo/tables/README.md" in links
