@@ -35,8 +35,11 @@ def test_losses_upsampling_and_training_on_another_backend(backend):
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
-    }  # halves the time that JAX compiles
+        "OMP_NUM_THREADS": "1",
+        # JAX mostly compiles: fast rather than well, and with no threads for so little
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false "
+        "--xla_cpu_parallel_codegen_split_count=1",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-k", CHOSEN, *TESTS],
         env=environment,
