@@ -1,6 +1,7 @@
 """lib/study/commands.py: bad input gets one sentence, and every command has the options that it uses."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -65,7 +66,7 @@ def test_what_a_command_does_not_use_is_no_option_of_it(arguments, capsys):
 
 def test_a_working_directory_that_is_gone(tmp_path):
     called = subprocess.run(
-        f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m lib.study plan",
+        f"mkdir gone; cd gone; rmdir ../gone; {shlex.quote(sys.executable)} -m lib.study plan",
         shell=True,
         cwd=tmp_path,
         text=True,

@@ -1,5 +1,6 @@
 """lib/study/__main__.py: how the command line ends where its output does."""
 
+import shlex
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ from lib import PROJECT
 
 def test_a_reader_that_has_read_enough_is_no_error():
     piped = subprocess.run(
-        f"{sys.executable} -m lib.study plan --profile rates | head -1",
+        f"{shlex.quote(sys.executable)} -m lib.study plan --profile rates | head -1",
         shell=True,
         cwd=PROJECT,
         capture_output=True,
@@ -19,7 +20,7 @@ def test_a_reader_that_has_read_enough_is_no_error():
 
 def test_without_an_output_the_status_is_told_all_the_same():
     closed = subprocess.run(
-        f"{sys.executable} -m lib.study plan --profile small >&-",
+        f"{shlex.quote(sys.executable)} -m lib.study plan --profile small >&-",
         shell=True,
         cwd=PROJECT,
         text=True,
