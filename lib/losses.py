@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from lib import InputError
-from lib.checks.arrays import check_images, check_weights
+from lib.checks.arrays import check_images, check_weights, shown
 from lib.checks.backend import keras, ops
 
 REDUCTIONS = ("sum", "sum_over_batch_size", "mean", "mean_with_sample_weight", "none", None)  # of Keras
@@ -118,7 +118,7 @@ class ImageLoss(keras.losses.Loss):
 
     def __init__(self, reduction, name):
         if not isinstance(reduction, str | None) or reduction not in REDUCTIONS:
-            raise InputError(f"reduction is {reduction!r}: use one of {', '.join(map(str, REDUCTIONS))}")
+            raise InputError(f"reduction is {shown(reduction)}: use one of {', '.join(map(str, REDUCTIONS))}")
         super().__init__(name=name, reduction=reduction, dtype="float32")
 
     def __call__(self, y_true, y_pred, sample_weight=None):

@@ -9,7 +9,6 @@ Everything that differs between networks is in one table, `NETWORKS`; `lib.beyon
 import math
 import sys
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 
 from lib import PROJECT, InputError
 from lib.checks.backend import keras, ops
+from lib.checks.weights import check_layers
 from lib.data.cache import cache_root
 
 PHOTOGRAPHS = "VGG-16 (ImageNet, then BSDS500 edges)"  # the encoder of "photographs", as tables call it
@@ -225,25 +225,6 @@ def encoder(model, image_size=224, width=1.0, weights="imagenet"):
                 "give the weights of this encoder, or change encoder_width"
             ) from error
     return base
-
-
-def check_layers(network, path):
-    """Raises ValueError for a file of Keras 2 whose layers are others or stand in another order than the network's.
-
-    Keras loads such a file by position, so that layers of equal shapes would get each other's weights.
-    """
-    import h5py
-
-    with h5py.File(path) as file:
-        group = file.get("model_weights", file)
-        if "layer_names" not in group.attrs:  # a file of Keras 3
-            return
-        names = [name if isinstance(name, str) else name.decode() for name in group.attrs["layer_names"]]
-        stored = [name for name in names if len(group[name].attrs["weight_names"])]
-    wanted = [layer.name for layer in network.layers if layer.weights]
-    for one, other in zip_longest(stored, wanted):
-        if one != other:
-            raise ValueError(f"it has layer {one} where the network has {other}")
 
 
 def weights_path(model, weights):

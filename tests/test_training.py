@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import PROJECT, InputError, losses, metrics, models, provenance, training
+from lib import PROJECT, InputError, losses, metrics, models, provenance, record, training
 from lib.analysis import predictions
 from lib.beyond.scores import boundary_iou, expected_calibration_error
 from lib.config import BEYOND, CHOICES, PAPER
@@ -327,6 +327,28 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny, task, tmp_path, monkeypatch
     with pytest.raises(InputError, match=f"^{tiny.run_id}: the loss became nan in epoch 1; .*learning_rate"):
         training.run(tiny, tmp_path / tiny.run_id, task=task)
     assert not (tmp_path / tiny.run_id / "record.json").exists()
+
+
+@pytest.mark.parametrize("loss", ["iou", "bce"])
+def test_a_last_step_that_makes_weights_no_numbers_ends_the_run(tiny, task, tmp_path, loss):
+    """The loss of the last step is that before its update, so no loss of training shows it."""
+    config = replace(tiny, loss=loss, epochs=1, batch_size=16, learning_rate=9e11)
+    with pytest.raises(InputError, match=f"^{config.run_id}: .*(NaN or infinite|became); lower learning_rate|the loss"):
+        training.run(config, tmp_path / config.run_id, task=task)
+    assert not (tmp_path / config.run_id / "record.json").exists()
+
+
+@pytest.mark.parametrize("bad", [[np.array([1.0, np.nan])], [np.ones(2), np.array(np.inf)], [float("nan")], None])
+def test_weights_and_losses_that_are_no_numbers_are_refused(tiny, bad):
+    training.refuse_non_finite(tiny, [[np.ones(3), np.zeros(())], [0.5]])
+    with pytest.raises(InputError, match=f"^{tiny.run_id}: weights or validation losses .*; lower learning_rate"):
+        training.refuse_non_finite(tiny, [[np.ones(3)], bad])
+
+
+def test_a_run_that_could_not_be_read_again_is_refused_before_training(tiny, task, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "MAX_ARRAYS", 2000)
+    with pytest.raises(InputError, match="image_size: the maps of 2 test images of 32 px have more than 2,000 bytes"):
+        training.run(tiny, tmp_path / tiny.run_id, task=task)
 
 
 # ---- where a run writes -----------------------------------------------------------------------------------

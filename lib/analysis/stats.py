@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
-from lib.checks.arrays import LARGEST, as_array, check_number, one_row
+from lib.checks.arrays import LARGEST, as_array, check_number, one_row, shown
 
 HIGHER_IS_BETTER = {"accuracy": True, "iou": True, "iou_pooled": True, "iou_soft": True, "epochs": False}
 DECIMALS = 10
@@ -217,7 +217,7 @@ def compare(iou: ArrayLike, bce: ArrayLike, metric: str) -> dict[str, float | in
         InputError: for an unknown metric or arrays that are not valid.
     """
     if not isinstance(metric, str) or metric not in HIGHER_IS_BETTER:
-        raise InputError(f"metric is {metric!r}: use one of {', '.join(HIGHER_IS_BETTER)}")
+        raise InputError(f"metric is {shown(metric)}: use one of {', '.join(HIGHER_IS_BETTER)}")
     t, p = paired_t_test(iou, bce)
     low, high = mean_interval(iou, bce)
     wins_iou, wins_bce, ties = wins(iou, bce, HIGHER_IS_BETTER[metric])

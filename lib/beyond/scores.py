@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lib import InputError
-from lib.checks.arrays import as_array, check_masks, check_number, pair
+from lib.checks.arrays import as_array, check_masks, check_number, pair, shown
 
 LEVELS = 256
 HALF = 127  # the level of threshold 0.5
@@ -143,7 +143,7 @@ def reliability(masks: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> R
     stored = getattr(probabilities, "dtype", None) == np.uint8
     masks, probabilities = pair(masks, probabilities, "maps" if stored else "probabilities")
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 1 <= bins <= 1_000_000:
-        raise InputError(f"bins: {bins!r} is not valid; give a whole number, 1 or more and at most a million")
+        raise InputError(f"bins: {shown(bins)} is not valid; give a whole number, 1 or more and at most a million")
     if not probabilities.size:
         raise InputError("probabilities: there are no pixels; give at least one image")
     if stored:

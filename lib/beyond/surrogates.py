@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from lib import InputError
-from lib.checks.arrays import LARGEST, check_number
+from lib.checks.arrays import LARGEST, check_number, shown
 from lib.checks.backend import keras, ops
 from lib.losses import ImageLoss, binary_crossentropy, rows
 
@@ -207,7 +207,7 @@ class Surrogate(ImageLoss):
         self, function: str, pooled: bool = False, reduction: str = "sum", name: str | None = None, **parameters: float
     ):
         if not isinstance(function, str) or function not in SURROGATES:
-            raise InputError(f"function is {function!r}: use one of {', '.join(SURROGATES)}")
+            raise InputError(f"function is {shown(function)}: use one of {', '.join(SURROGATES)}")
         super().__init__(reduction, name or SURROGATES[function].__name__)
         self.function, self.pooled, self.parameters = function, pooled, parameters
         try:

@@ -5,6 +5,7 @@ known, so only they are checked there; the values of arrays, and of tensors outs
 """
 
 import math
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -198,7 +199,16 @@ def check_number(name: str, value: Any, low: float, high: float, rule: str, abov
     `rule` says so in words, after "give".
     """
     if not is_number(value) or not (low < value if above else low <= value) or value > high or not abs(value) < 1e300:
-        raise InputError(f"{name}: {value!r} is not valid; give {rule}"[:400])
+        raise InputError(f"{name}: {shown(value)} is not valid; give {rule}")
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: in one line, cut off where it is long."""
+    try:
+        text = reprlib.repr(value)
+    except ValueError:  # Python does not print whole numbers of more than 4300 digits
+        text = f"a {type(value).__name__}"
+    return " ".join(text.split())[:200]
 
 
 def is_number(value: Any) -> bool:

@@ -3,7 +3,7 @@
 A case ends in a result or in `lib.InputError` with one printable sentence that names the file or parameter and a
 remedy. All else is a defect: another exception, more than `SECONDS`, more than `MEGABYTES` of new memory, or a file
 written outside the case's folder. Prints a table and exits with status 1 if there was a defect. The inputs are in
-`fuzz_data.py`, `fuzz_parameters.py` and `fuzz_results.py`.
+`fuzz_data.py`, `fuzz_parameters.py`, `fuzz_results.py` and `fuzz_calls.py`.
 """
 
 import argparse
@@ -27,13 +27,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from lib import InputError
 
 SECONDS, MEGABYTES = 5, 400
 REMEDY = re.compile(
     r"\b(get|correct|use|give|delete|restore|run|set|write|rename|remove|make|move|read|choose"
-    r"|did you mean|must be|downloads|put|end)\b"
+    r"|leave|did you mean|must be|downloads|put|end)\b"
 )
 
 
@@ -224,6 +225,7 @@ def guarded():
 
 def fuzz_all(cases: int, number: int, only: str = "") -> dict[str, Outcome]:
     """All readers, each with its share of the cases. Returns what became of each, by title."""
+    import fuzz_calls
     import fuzz_data
     import fuzz_parameters
     import fuzz_results
@@ -232,7 +234,7 @@ def fuzz_all(cases: int, number: int, only: str = "") -> dict[str, Outcome]:
 
     readers = [
         reader
-        for module in (fuzz_data, fuzz_parameters, fuzz_results)
+        for module in (fuzz_data, fuzz_parameters, fuzz_results, fuzz_calls)
         for reader in module.READERS
         if only in reader.title
     ]

@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent))
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -23,11 +24,13 @@ from fuzz_data import DEEP, DOT, FACE, GREY, HELEN, HELEN_FILES, JPG, LFW_IMAGES
 from fuzz_parameters import DEFAULTS
 from fuzz_results import PROBABILITIES, Trap, bomb, changed_record, npz, write_run
 
-from lib import PROJECT, InputError, data, models, outputs, params
+from lib import PROJECT, InputError, data, metrics, models, outputs, params, training
 from lib.analysis import predictions
+from lib.checks import surroundings
 from lib.config import resolve
 from lib.data import layouts
 from lib.data.__main__ import main
+from lib.losses import IoULoss
 from lib.params import from_notebook, read_yaml
 from lib.record import claim, read_run
 from lib.study import commands
@@ -128,6 +131,26 @@ def other_width(path: Path) -> None:
     models.encoder("bfcn32s", 32, 0.125, "none").save_weights(path)
 
 
+def other_order(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"block1_conv2"]
+        file.create_group("block1_conv2").attrs["weight_names"] = [b"block1_conv2/kernel:0"]
+
+
+def keras_json(content: str) -> Callable[[Path], None]:
+    """Looks at Keras' settings as a process does that has not imported Keras."""
+
+    def provoke(folder: Path) -> None:
+        (folder / "keras.json").write_text(content)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KERAS_HOME", str(folder))
+            patch.delenv("KERAS_BACKEND", raising=False)
+            patch.delitem(sys.modules, "keras")
+            surroundings.check()
+
+    return provoke
+
+
 def with_a_lambda(path: Path) -> None:
     keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x)]).save(path)
 
@@ -192,6 +215,7 @@ def file_in_place(name: str, provoke: Callable) -> Callable[[Path], str | None]:
     return placed
 
 
+SQUARE = np.ones((1, 2, 2, 1), "float32")
 CLOSED = "http://127.0.0.1:9/"  # nothing listens there
 WRONG_COLOUR = FACE.copy()
 WRONG_COLOUR[3, 5] = (255, 254, 0)
@@ -304,6 +328,19 @@ CASES = [
             "a `.keras` file with a Lambda layer": weights("mine.keras", with_a_lambda),
             "a text under the name .h5": weights("mine.weights.h5", lambda path: path.write_text("notes")),
             "the weights of another width": weights("mine.weights.h5", other_width),
+            "a Keras 2 file with layers in another order": weights("mine.h5", other_order),
+        },
+        "Settings and calls": {
+            "`keras.json` with backend theano": keras_json('{"backend": "theano"}'),
+            "`keras.json` with floatx float128": keras_json('{"floatx": "float128"}'),
+            "masks of 0 and 255": lambda folder: IoULoss()(255 * SQUARE, SQUARE),
+            "stored maps as probabilities": lambda folder: metrics.score(SQUARE, SQUARE.astype("uint8")),
+            "logits as probabilities": lambda folder: metrics.score(SQUARE, 3 * SQUARE),
+            "images of shape (1, h, w)": lambda folder: metrics.iou(SQUARE[..., 0], SQUARE[..., 0]),
+            "weights for pixels": lambda folder: IoULoss()(SQUARE, SQUARE, sample_weight=SQUARE),
+            "`learning_rate: 9.0e+11`": lambda folder: training.refuse_non_finite(
+                resolve({"learning_rate": 9e11}), [[np.nan]]
+            ),
         },
         "Studies and records": {
             "a study folder without a run": lambda folder: outputs.read_study(folder),
