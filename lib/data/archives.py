@@ -62,7 +62,8 @@ class Container:
 
     def _walk(self) -> Iterator[Path]:
         """The files of the folder. Links to files and folders are followed; InputError if one leads back to itself."""
-        above, folders = {self.path.parent: ()}, 0
+        outside = [os.stat(folder) for folder in self.path.resolve().parents]
+        above, folders = {self.path.parent: tuple((each.st_dev, each.st_ino) for each in outside)}, 0
         for place, inside, files in os.walk(self.path, followlinks=True):
             folder, status, folders = Path(place), os.stat(place), folders + 1
             identity, parents = (status.st_dev, status.st_ino), above[folder.parent]

@@ -34,6 +34,7 @@ MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one image; larger ones are refus
 LFW_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))  # hair, face, background
 HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
 READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".ppm", ".pnm", ".pgm", ".png")  # endings of pictures, in any case
+UNREAD = (".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2")  # those of other formats
 FORMATS = ("JPEG", "PPM", "PNG")
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,12 +112,12 @@ class Picture:
     labels: tuple[str, ...]
 
 
-def _by_name(names: Iterable[str]) -> dict[str, list[str]]:
+def _by_name(names: Iterable[str], endings: Collection[str] = READ) -> dict[str, list[str]]:
     """The pictures among file names: path without its ending, letters composed (a Mac decomposes them) -> names."""
     found = {}
     for name in sorted(names):
         path, ending = posixpath.splitext(name)
-        if ending.lower() in READ:
+        if ending.lower() in endings:
             found.setdefault(normalize("NFC", path), []).append(name)
     return found
 
@@ -125,7 +126,7 @@ def _one(container: Container, same: list[str], official: str) -> str:
     """Of pictures that differ in their ending alone, the one with the official ending. Raises InputError without it."""
     chosen = [name for name in same if name.endswith(official)] or same
     if len(chosen) > 1:
-        raise InputError(f"{container.path}: {chosen[0]} and {chosen[1]} have one name; keep one of the two")
+        raise InputError(f"{container.path}: {chosen[0]} and {chosen[1]} have one name; remove one of the two")
     return chosen[0]
 
 
@@ -145,24 +146,26 @@ def lfw_pictures(containers: list[Container]) -> list[Picture]:
     .ppm and without an image are passed over. Raises InputError.
     """
     images, labels = containers
-    image_of, label_of = _by_name(images.names()), _by_name(labels.names())
+    names = images.names()
+    image_of, label_of = _by_name(names), _by_name(labels.names())
     if not label_of:
         raise InputError(f"{labels.path}: it has no part label (*.ppm): get the official file again")
-    image_paths, label_paths = _by_folder(image_of), _by_folder(label_of)
-    folders = {posixpath.dirname(path) for path in image_of}
+    image_paths, label_paths = _by_folder({**_by_name(names, UNREAD), **image_of}), _by_folder(label_of)
+    folders = {normalize("NFC", posixpath.dirname(name)) for name in names} - {""}
+    unique = all(len(paths) == 1 for paths in (*image_paths.values(), *label_paths.values()))
     pictures = []
     for path, same in label_of.items():
         label, name = _one(labels, same, ".ppm"), posixpath.basename(path)
         found, folder = image_paths.get(name, []), posixpath.dirname(path)
         alone = len(found) == len(label_paths[name]) == 1
-        if path in found:
+        if path in image_of:
             image = path
-        elif alone and folder not in folders - {""}:
+        elif alone and found[0] in image_of and folder not in folders and (unique or not folder):
             (image,) = found
-        elif len(found) > 1 and folder not in folders - {""}:
+        elif len(found) > 1 and folder not in folders:
             raise InputError(
-                f"{images.path}: {image_of[found[0]][0]} and {image_of[found[1]][0]} could both be the image of label "
-                f"{label}; sort the labels into the same folders, or give every image a name of its own"
+                f"{images.path}: {found[0]} and {found[1]} could both be the image of label {label}; sort the labels "
+                "into the same folders, or give every image a name of its own"
             )
         elif not found and not label.endswith(".ppm"):
             continue

@@ -180,7 +180,7 @@ def test_a_label_never_goes_to_the_picture_of_another_folder(tmp_path, gone, wor
 
 def test_a_flat_label_of_a_name_that_two_images_have_is_refused_naming_both(tmp_path):
     files = own("Ann", 1, R, R, flat=True) | own("Bo", 1, G, G, flat=True) | own("Bo", 2, G, G, flat=True)
-    refused("lfw", place(tmp_path, files), "Ann/001.jpg", "Bo/001.jpg", "001.ppm", "sort the labels")
+    refused("lfw", place(tmp_path, files), "Ann/001 and Bo/001", "001.ppm", "sort the labels")
 
 
 def turned(array: np.ndarray, orientation: int, kind="JPEG") -> bytes:
@@ -261,7 +261,7 @@ def test_two_pictures_of_one_name_are_refused_unless_one_is_the_official(tmp_pat
     )
     np.testing.assert_array_equal(one.labels, other.labels)
     files = {name.replace(".jpg", ".JPG"): content for name, content in files.items()} | extra
-    refused("lfw", place(tmp_path / "c", files), "Ann/001.JPG", "Ann/001.png", "keep one")
+    refused("lfw", place(tmp_path / "c", files), "Ann/001.JPG", "Ann/001.png", "remove one")
 
 
 LIST = "1 , 7_1\n2 , 100_1\n3 , 23_1\n"

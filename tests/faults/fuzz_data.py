@@ -349,7 +349,82 @@ def read_cache(case, folder: Path) -> None:
     assert data.load("lfw", 8, folder).ids is not None and good.digest == data.digest("lfw", folder)
 
 
+# ---- one's own files ---------------------------------------------------------------------------------------
+
+
+def marked(number: int, ending: str, orientation: int) -> bytes:
+    """A picture of one grey, which tells whose it is, whose camera was held in some way."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file, kind = io.BytesIO(), "PNG" if ending.lower() == ".png" else "PPM" if "p" in ending.lower()[:2] else "JPEG"
+    Image.fromarray(np.full((SIDE, SIDE, 3), 40 * number, np.uint8)).save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+def label_of(number: int) -> np.ndarray:
+    """The label of the person `number`: face in that many columns."""
+    label = np.zeros((SIDE, SIDE, 3), np.uint8)
+    label[:, :number, 1], label[:, number:, 2] = 255, 255
+    return label
+
+
+PEOPLE = ("Ann", "Zoë", "Zoe\u0308", "Bo Li", "Müller")
+OWN_FILE = st.tuples(
+    st.integers(0, len(PEOPLE) - 1),
+    st.sampled_from(["001", "002", "Zoë_0001"]),
+    st.sampled_from([".jpg", ".JPG", ".jpeg", ".png", ".PPM", ".bmp"]),
+    st.sampled_from([".ppm", ".ppm", ".PPM", ".png", ".txt"]),
+    st.integers(0, 9),  # EXIF's orientation, two of them unknown
+    st.sampled_from(["by folder", "flat", "flat", "without label", "without image", "through a link"]),
+)
+
+
+def read_own(case, folder: Path) -> None:
+    """Photographs and labels as people sort and name them: each label stays with its own photograph, or is refused."""
+    images, labels = (folder / top for _, top in layouts.DATASETS["lfw"].archives)
+    for place in (images, labels, folder / "disk"):
+        place.mkdir(parents=True)
+    for person, name, ending, label_ending, orientation, how in case:
+        for top, content, kind in (
+            (images, marked(person + 1, ending, orientation), ending),
+            (labels, encoded(label_of(person + 1), "PPM" if "p" in label_ending[1:2].lower() else "PNG"), label_ending),
+        ):
+            place = top if top is labels and how == "flat" else top / PEOPLE[person]
+            if how == "through a link" and not place.exists():
+                (folder / "disk" / f"{top.name}-{person}").mkdir(exist_ok=True)
+                place.symlink_to(folder / "disk" / f"{top.name}-{person}")
+            if top is images:  # of whom there is no image there can be other files
+                place.mkdir(exist_ok=True)
+                (place / "notes.txt").touch()
+            if how != ("without image" if top is images else "without label"):
+                place.mkdir(exist_ok=True)
+                (place / f"{name}{kind}").write_bytes(content)
+    dataset = data.load("lfw", SIDE, folder)
+    whose = (dataset.images[:, 0, 0, 0].astype(int) + 20) // 40
+    assert (whose == (dataset.labels == layouts.FACE)[:, 0].sum(1)).all(), (dataset.ids, whose)
+
+
+OWN_LIST = st.tuples(
+    st.lists(st.sampled_from(["0", "1", "2", "0.jpg", "images/1.jpg", " 2 ", '"1"', "", "nobody"]), max_size=4),
+    st.sampled_from([" , ", ",", ";", "\t", " "]),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"]),
+)
+
+
+def read_own_list(case, folder: Path) -> None:
+    """A list saved by an editor or spreadsheet names the images it names, or is refused."""
+    entries, mark, end, code = case
+    text = "".join(f"{number}{mark}{entry}{end}" for number, entry in enumerate(entries, 5))
+    (folder / f"{HELEN}.zip").write_bytes(zipped(HELEN_FILES | {f"{HELEN}/exemplars.txt": text.encode(code)}))
+    dataset = data.load("helen", SIDE, folder)
+    named = {entry.strip(' "').removeprefix("images/").removesuffix(".jpg") for entry in entries}
+    assert set(dataset.ids) == named - {""} or "" in named
+
+
 READERS = [
+    Reader("one's own photographs and labels", st.lists(OWN_FILE, max_size=4), read_own, ("lfw_funneled", "LFW"), 1),
+    Reader("one's own lists", OWN_LIST, read_own_list, (HELEN,), 0.5),
     Reader(
         "archives .tgz (LFW)",
         st.tuples(st.integers(0, 1), st.lists(MEMBER, max_size=3), st.sampled_from([0, 0, 0, 10**6, 10**8]), FEW, FEW),

@@ -76,6 +76,10 @@ def parameters(**values) -> Callable[[Path], None]:
     return lambda folder: resolve(values)
 
 
+def typed(line: str) -> Callable[[Path], None]:
+    return lambda folder: from_notebook({**DEFAULTS, "In": ["", f"epochs: int = 8\n{line}"]})
+
+
 def yaml_file(content: bytes) -> Callable[[Path], None]:
     def provoke(folder: Path) -> None:
         (folder / "mine.yaml").write_bytes(content)
@@ -114,6 +118,19 @@ def unwritable_cache(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IOU_STUDY_CACHE", str(folder / "file/cache"))
         data.load("lfw", 32, "synthetic")
+
+
+def linked(target: str) -> Callable[[Path], None]:
+    """Loads LFW from folders, one of them a link."""
+
+    def provoke(folder: Path) -> None:
+        for name, content in {**LFW_IMAGES, **LFW_LABELS, "parts_lfw_funneled_gt_images/B_0001.ppm": b""}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        (folder / "lfw_funneled/B").symlink_to(target)
+        data.load("lfw", 8, folder)
+
+    return provoke
 
 
 def weights(name: str, content: Callable[[Path], None] | None = None) -> Callable[[Path], None]:
@@ -269,6 +286,8 @@ CASES = [
             '`-p epochs "3; import os"` to papermill': lambda folder: from_notebook(
                 {**DEFAULTS, "epochs": "3; import os", "In": ['# Parameters\nepochs = "3; import os"\n']}
             ),
+            "`epoch: int = 3` typed into the parameters cell": typed("epoch: int = 3"),
+            "`epochs: int = 3` typed there as a second line": typed("epochs: int = 3"),
             "`out_dir` below a file": file_in_place("file", lambda folder: claim(folder / "file/out")),
         },
         "Parameter files": {
@@ -288,6 +307,8 @@ CASES = [
                 data.load("lfw", 8, folder),
             ),
             "two images in all": lambda folder: data.split(2, "lfw", "big"),
+            "a link that leads back": linked(".."),
+            "a link to a disk that is not there": linked("unplugged"),
             "a cache folder below a file": unwritable_cache,
         },
         "Archives": {
@@ -307,6 +328,10 @@ CASES = [
                 )
             ),
             "an image that is missing": lfw(images=tgz(dict(list(LFW_IMAGES.items())[:2]))),
+            "two images of the name of one label": lfw(images=tgz(LFW_IMAGES | {"lfw_funneled/B/A_0001.jpg": JPG})),
+            "two pictures that differ in their ending": lfw(
+                images=tgz({name.replace("jpg", ending): JPG for name in LFW_IMAGES for ending in ("JPG", "jpeg")})
+            ),
             "no label at all": lfw(labels=tgz({"parts_lfw_funneled_gt_images/readme": b""})),
             "a list that names no image there": helen(**{"tuning.txt": b"1 , ../../secret\n"}),
             "a list with control characters": helen(**{"tuning.txt": b"1 , \x1b[2J\n"}),
@@ -370,6 +395,7 @@ CASES = [
         "Inspector and published pictures": {
             "the inspector on a folder that is not there": inspector(""),
             "the inspector on a run that is not there": inspector("fcresnet-lfw-big-hair-iou"),
+            "the inspector on a published study of people": lambda folder: Inspector("published/photographs").message,
             "`pictures/lfw.npz` of another study": published,
             "publishing pictures of real people": real_people,
         },
