@@ -1,16 +1,15 @@
 """Packed studies: all runs of a study in a few files. Published studies have this form.
 
 records.jsonl      one record per line, sorted by run id
-per_image.csv.gz   a row for each run and test image; without accuracy and IoU, which follow from the counts
-history.csv.gz     a row for each run and epoch
-probabilities.npz  the predicted maps, if there are any: (images, height, width) uint8 by run id
+per_image.csv.xz   a row for each run and test image; without accuracy and IoU, which follow from the counts
+history.csv.xz     a row for each run and epoch
+probabilities.npz  `differences` of the predicted maps, if there are any: (images, height, width) uint8 by run id
 """
 
 import csv
-import gzip
 import io
 import json
-import zlib
+import lzma
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,12 +47,12 @@ class Pack:
         return self._by_run("history")
 
     def _by_run(self, table):
-        path = self.folder / f"{table}.csv.gz"
+        path = self.folder / f"{table}.csv.xz"
         try:
             header, rows = rows_of(text_of(path, MAX_BYTES))
             if header[:1] != ["run"] or any(len(row) != len(header) for row in rows):
                 raise ValueError("its first column is not run, or its rows differ in length")
-        except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        except (OSError, ValueError, csv.Error) as error:
             raise unreadable(path, error) from error
         found = {}
         for run, *row in rows:
@@ -84,7 +83,7 @@ class PackedRun(Run):
         (probabilities,) = read_arrays(path, self.run_id)
         if probabilities.dtype != np.uint8 or probabilities.ndim != 3 or len(probabilities) != len(ids):
             raise unreadable(path, f"it has no uint8 map for each image of {self.run_id}")
-        return probabilities, ids
+        return undone(probabilities), ids
 
     def _columns(self, table, dtypes):
         rows = getattr(self.pack, table).get(self.run_id)
@@ -100,7 +99,7 @@ class PackedRun(Run):
         return {name: column.astype("float64") if name in single else column for name, column in columns.items()}
 
     def _unreadable(self, table, why):
-        return unreadable(self.pack.folder / f"{table}.csv.gz", why)
+        return unreadable(self.pack.folder / f"{table}.csv.xz", why)
 
 
 def unreadable(path: Path, why: Exception | str) -> InputError:
@@ -143,12 +142,26 @@ def write(folder: Path, runs: Iterable[Run], with_maps: Iterable[str] = ()) -> N
     (folder / RECORDS).write_text("".join(lines), encoding="utf-8")
     left_out = ("accuracy", "iou")
     _write_table(
-        folder / "per_image.csv.gz",
+        folder / "per_image.csv.xz",
         [(run, {name: column for name, column in run.per_image.items() if name not in left_out}) for run in runs],
     )
-    _write_table(folder / "history.csv.gz", [(run, run.history) for run in runs])
-    if maps := {run.run_id: run.probabilities()[0] for run in runs if run.run_id in set(with_maps)}:
+    _write_table(folder / "history.csv.xz", [(run, run.history) for run in runs])
+    if maps := {run.run_id: differences(run.probabilities()[0]) for run in runs if run.run_id in set(with_maps)}:
         np.savez_compressed(folder / MAPS, **maps)
+
+
+def differences(images: np.ndarray) -> np.ndarray:
+    """Each pixel minus those above and to the left, modulo 256: these pack to less. `undone` takes them back.
+
+    Args, returns: (images, height, width, ...) uint8.
+    """
+    zero = np.uint8(0)
+    return np.diff(np.diff(images, axis=1, prepend=zero), axis=2, prepend=zero)
+
+
+def undone(found: np.ndarray) -> np.ndarray:
+    """Images of their `differences`; shape and dtype stay."""
+    return np.cumsum(np.cumsum(found, axis=2, dtype=np.uint8), axis=1, dtype=np.uint8)
 
 
 def _write_table(path, tables):
@@ -161,8 +174,7 @@ def _write_table(path, tables):
         n = len(next(iter(columns.values())))
         texts = [_as_text(columns[name], name in single) if name in columns else [""] * n for name in header]
         writer.writerows(zip([run.run_id] * n, *texts))
-    with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
-        packed.write(text.getvalue().encode("utf-8"))
+    path.write_bytes(lzma.compress(text.getvalue().encode("utf-8"), preset=9))
 
 
 def _is_single(column):

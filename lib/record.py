@@ -5,10 +5,10 @@ A run's folder, named by its run id, has `record.json` (written last: without it
 """
 
 import csv
-import gzip
 import io
 import itertools
 import json
+import lzma
 import os
 import re
 import time
@@ -318,18 +318,30 @@ def _is_number(value):
 
 
 def text_of(path: Path, most: int = MAX_TEXT) -> str:
-    """Content of a text file, unpacked where its name ends in .gz, also if an editor saved it again (`lib.as_text`).
+    """Content of a text file, unpacked where its name ends in .xz, also if an editor saved it again (`lib.as_text`).
 
     Raises:
         OSError, ValueError: also for what is not a file or has more than `most` bytes.
     """
     if path.exists() and not path.is_file():
         raise ValueError("it is not a file")  # opening a pipe would wait for ever
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        content = file.read(most + 1)
+    with open(path, "rb") as file:
+        content = _unpacked(file.read(most), most + 1) if path.suffix == ".xz" else file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return as_text(content)
+
+
+def _unpacked(content, most):
+    """The first `most` bytes of what is packed in `content`."""
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_ARRAYS)
+    try:
+        found = unpacker.decompress(content, most)
+    except lzma.LZMAError as error:
+        raise ValueError(str(error)) from error
+    if len(found) < most and not unpacker.eof:
+        raise ValueError("its end is missing")
+    return found
 
 
 def rows_of(text: str) -> tuple[list[str], list[list[str]]]:

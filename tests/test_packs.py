@@ -1,7 +1,7 @@
 """lib/packs.py: a study packed into a few files reads as it was, and damaged packs are refused by name."""
 
-import gzip
 import json
+import lzma
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_the_same_runs_give_the_same_bytes(folder, packed, tmp_path):
     again = tmp_path / "again"
     again.mkdir()
     packs.write(again, reversed(list(outputs.read_study(folder).values())), [FIRST.run_id("iou"), FIRST.run_id("bce")])
-    for file in (packs.RECORDS, "per_image.csv.gz", "history.csv.gz"):
+    for file in (packs.RECORDS, "per_image.csv.xz", "history.csv.xz"):
         assert (again / file).read_bytes() == (packed / file).read_bytes()
 
 
@@ -68,11 +68,11 @@ def test_a_record_that_cannot_be_used_is_a_problem_with_its_line(packed):
 @pytest.mark.parametrize(
     "file, content",
     [
-        ("history.csv.gz", b""),
-        ("history.csv.gz", b"no gzip"),
-        ("per_image.csv.gz", gzip.compress(b"id,tp\nAnn_0001,1\n", mtime=0)),
-        ("per_image.csv.gz", gzip.compress(b"run,id,tp,fp,fn,tn\nanother,Ann_0001,1,1,1,1\n", mtime=0)),
-        ("per_image.csv.gz", None),
+        ("history.csv.xz", b""),
+        ("history.csv.xz", b"no xz"),
+        ("per_image.csv.xz", lzma.compress(b"id,tp\nAnn_0001,1\n")),
+        ("per_image.csv.xz", lzma.compress(b"run,id,tp,fp,fn,tn\nanother,Ann_0001,1,1,1,1\n")),
+        ("per_image.csv.xz", None),
     ],
 )
 def test_a_damaged_table_is_named(packed, file, content):
@@ -81,4 +81,13 @@ def test_a_damaged_table_is_named(packed, file, content):
     if content is not None:
         (packed / file).write_bytes(content)
     with pytest.raises(InputError, match=rf"{file}: .*get the study again"):
-        getattr(run, file.removesuffix(".csv.gz"))
+        getattr(run, file.removesuffix(".csv.xz"))
+
+
+def test_differences_are_taken_back_exactly():
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
+    found = packs.differences(images)
+    assert found.dtype == np.uint8 and found[0, 2, 3, 1] == np.uint8(
+        int(images[0, 2, 3, 1]) - int(images[0, 1, 3, 1]) - int(images[0, 2, 2, 1]) + int(images[0, 1, 2, 1]) & 255
+    )
+    assert np.array_equal(packs.undone(found), images) and np.array_equal(packs.undone(found[..., 0]), images[..., 0])

@@ -90,7 +90,7 @@ def _published(run, config):
         shape[:1],
     ):
         raise InputError(f"{path}: its pictures are not those of {run.run_id}; get the study again")
-    return images, labels, ids.tolist(), str(digest)
+    return packs.undone(images), labels, ids.tolist(), str(digest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ def publish_pictures(run: Run, study: Path) -> Path:
     images, labels, ids, digest = read_pictures(run, config)
     path = study / PICTURES / f"{config.dataset}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, images=images, labels=labels, ids=np.array(ids), digest=digest)
+    np.savez_compressed(path, images=packs.differences(images), labels=labels, ids=np.array(ids), digest=digest)
     return path
 
 
@@ -38,7 +38,7 @@ README = """# {name}
 {text}
 
 Written by `python -m lib.study publish`. `records.jsonl` has one record per line (parameters, seed, versions, scores,
-key), `per_image.csv.gz` the pixel counts and scores of every test image, `history.csv.gz` the scores of every epoch.
+key), `per_image.csv.xz` the pixel counts and scores of every test image, `history.csv.xz` the scores of every epoch.
 `lib.outputs.read_study` reads them, `lib.outputs.frame` makes a table of them. `tables/`{picture} of the report.
 {kept}
 """
@@ -88,7 +88,7 @@ def publish(study: Path, target: Path) -> str:
 
 def _write(study: Study, folder: Path):
     drawn = not conditions.is_beyond(study) and any(map(_is_synthetic, study.values()))
-    for file in (packs.RECORDS, "history.csv.gz", "per_image.csv.gz", packs.MAPS):
+    for file in (packs.RECORDS, "history.csv.xz", "per_image.csv.xz", packs.MAPS):
         _refuse_link(study.folder / file)
     for run in study.values():
         for file in ("history.csv", "per_image.csv", "probabilities.npz"):

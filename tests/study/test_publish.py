@@ -1,7 +1,7 @@
 """lib/study/publish.py: what can be passed on, whole or not at all."""
 
-import gzip
 import json
+import lzma
 
 import pytest
 from made_up_study import write_paper_study, write_run
@@ -43,14 +43,14 @@ def test_publish_takes_what_can_be_passed_on(tmp_path):
     publish.publish(source, target)
     assert {file.name for file in target.iterdir()} == {
         "README.md",
-        "history.csv.gz",
-        "per_image.csv.gz",
+        "history.csv.xz",
+        "per_image.csv.xz",
         "records.jsonl",
         "tables",
     }
     for file in target.rglob("*"):
         assert not file.is_file() or b"somebody" not in (
-            gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+            lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
         )
     assert outputs.read_study(target).keys() == outputs.read_study(source).keys()
     before = {file: file.read_bytes() for file in target.rglob("*") if file.is_file()}
