@@ -18,14 +18,17 @@ from lib.record import SUPERSEDED, read_run
 from lib.study import commands, execute, plan, workers
 from lib.study.run import decode, run
 
+# Sizes at which a second thread changes digits; with smaller ones it does not.
+LARGER = {"encoder_weights": "demo", "encoder_width": 0.25, "fc_units": 32, "image_size": 96, "synthetic_images": 40}
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A study folder with both losses of one cell done and a third run failed, executed once by the batch."""
     folder = tmp_path_factory.mktemp("study") / "tiny"
-    configs = tiny(RUN + "*")
-    broken = replace(tiny("bfcn32s-lfw-big-nohair-iou")[0], encoder_weights="/nowhere/weights.h5")
-    assert run([broken, *configs], folder, workers.Where(1)) == 1
+    configs = tiny(RUN + "*", **LARGER)
+    broken = replace(tiny("bfcn32s-lfw-big-nohair-iou", **LARGER)[0], encoder_weights="/nowhere/weights.h5")
+    assert run([broken, *configs], folder, workers.Where(2)) == 1
     return folder, configs, broken
 
 
@@ -46,7 +49,8 @@ def test_a_run_repeats_to_the_last_bit_whatever_else_runs(finished, tmp_path, mo
     monkeypatch.setenv("IOU_STUDY_CACHE", str(tmp_path / "cache"))  # encoded anew, too
     script = (
         "from tiny_runs import RUN, tiny; from lib.study import run, workers; from pathlib import Path\n"
-        f"if __name__ == '__main__': run.run(tiny(RUN + '*'), Path({str(tmp_path / 'study')!r}), workers.Where(1))"
+        f"if __name__ == '__main__':\n    configs = tiny(RUN + '*', **{LARGER})\n"
+        f"    run.run(configs, Path({str(tmp_path / 'study')!r}), workers.Where(1))"
     )
     (tmp_path / "driver.py").write_text(script)
     search = os.pathsep.join([str(PROJECT), str(PROJECT / "tests" / "helpers")])
