@@ -199,7 +199,7 @@ def _content(containers: list[Container], pictures: list[Picture]) -> list:
     images, labels = [p.image for p in pictures], [label for p in pictures for label in p.labels]
     used = [images, labels] if len(containers) == 2 else [images + labels]
     content, otherwise = [], [name for p in pictures if not _is_official(p) for name in (p.image, *p.labels)]
-    for container, files in zip(containers, used):
+    for index, (container, files) in enumerate(zip(containers, used)):
         if container.path.is_dir():
             hashes = []
             for file, data in container.read(files):
@@ -209,7 +209,9 @@ def _content(containers: list[Container], pictures: list[Picture]) -> list:
         else:
             with container.path.open("rb") as file:
                 content.append(hashlib.file_digest(file, "sha256").hexdigest())
-            otherwise += [file for file, data in container.read(set(files) & set(images)) if is_turned(data)]
+            otherwise += [
+                file for file, data in container.read(dict.fromkeys(() if index else images)) if is_turned(data)
+            ]
     return content + ([sorted(otherwise)] if otherwise else [])
 
 
