@@ -77,6 +77,17 @@ class PackedRun(Run):
         """See `Run`."""
         return (self.pack.folder / MAPS).is_file()
 
+    def check_has_maps(self) -> None:
+        """See `Run`."""
+        if not self.has_maps:
+            why = "its masks are not passed on"
+            if self.record["params"].get("data") != "synthetic":
+                why = "pictures of people are not passed on, nor are their masks"
+            raise InputError(
+                f"{self.pack.folder}: {why}; the scores are in {self.pack.folder / 'tables'}, "
+                "`python -m lib.study run` makes your own"
+            )
+
     def probabilities(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Run`."""
         path, ids = self.pack.folder / MAPS, self.per_image["id"]

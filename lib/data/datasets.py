@@ -209,9 +209,8 @@ def _content(containers: list[Container], pictures: list[Picture]) -> list:
         else:
             with container.path.open("rb") as file:
                 content.append(hashlib.file_digest(file, "sha256").hexdigest())
-            otherwise += [
-                file for file, data in container.read(dict.fromkeys(() if index else images)) if is_turned(data)
-            ]
+            photographs = container.read(dict.fromkeys(images)) if index == 0 else ()
+            otherwise += [file for file, data in photographs if is_turned(data)]
     return content + ([sorted(otherwise)] if otherwise else [])
 
 

@@ -14,9 +14,8 @@ with other endings (`READ`), and lists may be saved by any editor.
 import io
 import os
 import posixpath
-import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +25,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from lib import InputError, as_text, reason
+from lib import InputError, reason
 from lib.data.archives import Container
+from lib.data.names import UNREAD, by_last_part, by_name, listed, meant, missing, only
 
 BACKGROUND, FACE, HAIR, BROWS, EYES, NOSE, MOUTH = range(7)  # values of labels; BROWS and later ones only in HELEN
 MAX_PIXELS, MAX_SIDE = 20_000_000, 20_000  # of one image; larger ones are refused before they are decoded
 LFW_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))  # hair, face, background
 HELEN_LABELS = np.array([BACKGROUND, FACE, BROWS, BROWS, EYES, EYES, NOSE, MOUTH, MOUTH, MOUTH, HAIR], np.uint8)
-READ = (".jpg", ".jpeg", ".jpe", ".jfif", ".ppm", ".pnm", ".pgm", ".png")  # endings of pictures, in any case
-UNREAD = (".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2")  # those of other formats
 FORMATS = ("JPEG", "PPM", "PNG")
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -112,33 +110,6 @@ class Picture:
     labels: tuple[str, ...]
 
 
-def _by_name(names: Iterable[str], endings: Collection[str] = READ) -> dict[str, list[str]]:
-    """The pictures among file names: path without its ending, letters composed (a Mac decomposes them) -> names."""
-    found = {}
-    for name in sorted(names):
-        path, ending = posixpath.splitext(name)
-        if ending.lower() in endings:
-            found.setdefault(normalize("NFC", path), []).append(name)
-    return found
-
-
-def _one(container: Container, same: list[str], official: str) -> str:
-    """Of pictures that differ in their ending alone, the one with the official ending. Raises InputError without it."""
-    chosen = [name for name in same if name.endswith(official)] or same
-    if len(chosen) > 1:
-        raise InputError(f"{container.path}: {chosen[0]} and {chosen[1]} have one name; remove one of the two")
-    return chosen[0]
-
-
-def _missing(container: Container, name: str, of: str) -> InputError:
-    """The sentence about a file that is not there."""
-    remedy = "get the official file again"
-    for place in container.path.rglob("*") if container.path.is_dir() else ():
-        if os.path.islink(place) and not os.path.exists(place):
-            remedy = f"the link {place} leads nowhere, mend or remove it"
-    return InputError(f"{container.path}: {name} of {of} is missing: {remedy}")
-
-
 def lfw_pictures(containers: list[Container]) -> list[Picture]:
     """The images of LFW that have a part label, sorted by id, which is the label's file name.
 
@@ -147,15 +118,15 @@ def lfw_pictures(containers: list[Container]) -> list[Picture]:
     """
     images, labels = containers
     names = images.names()
-    image_of, label_of = _by_name(names), _by_name(labels.names())
+    image_of, label_of = by_name(names), by_name(labels.names())
     if not label_of:
         raise InputError(f"{labels.path}: it has no part label (*.ppm): get the official file again")
-    image_paths, label_paths = _by_folder({**_by_name(names, UNREAD), **image_of}), _by_folder(label_of)
+    image_paths, label_paths = by_last_part({**by_name(names, UNREAD), **image_of}), by_last_part(label_of)
     folders = {normalize("NFC", posixpath.dirname(name)) for name in names} - {""}
     unique = all(len(paths) == 1 for paths in (*image_paths.values(), *label_paths.values()))
     pictures = []
     for path, same in label_of.items():
-        label, name = _one(labels, same, ".ppm"), posixpath.basename(path)
+        label, name = only(labels, same, ".ppm"), posixpath.basename(path)
         found, folder = image_paths.get(name, []), posixpath.dirname(path)
         alone = len(found) == len(label_paths[name]) == 1
         if path in image_of:
@@ -170,32 +141,14 @@ def lfw_pictures(containers: list[Container]) -> list[Picture]:
         elif not found and not label.endswith(".ppm"):
             continue
         else:
-            missing = posixpath.join(folder, f"{name}.jpg") if found else f"{name}.jpg"
-            raise _missing(images, f"image {missing}", f"label {label}")
+            gone = posixpath.join(folder, f"{name}.jpg") if found else f"{name}.jpg"
+            raise missing(images, f"image {gone}", f"label {label}")
         path = posixpath.splitext(label)[0]
         id = posixpath.basename(path) if alone else path
-        pictures.append(Picture(id, _one(images, image_of[image], ".jpg"), (label,)))
+        pictures.append(Picture(id, only(images, image_of[image], ".jpg"), (label,)))
     if not pictures:
         raise InputError(f"{images.path}: none of its pictures has a name of {labels.path}; give both the same names")
     return sorted(pictures, key=lambda picture: f"{picture.id}.ppm")
-
-
-def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
-    """File name -> the paths that end in it."""
-    found = {}
-    for path in paths:
-        found.setdefault(posixpath.basename(path), []).append(path)
-    return found
-
-
-def _listed(text: bytes) -> list[str]:
-    """The images that one of HELEN's lists names: the last column of each line, after a comma, semicolon or tab."""
-    try:
-        lines = as_text(text).splitlines()
-    except UnicodeDecodeError:  # the encoding of an old editor
-        lines = text.decode("cp1252", "replace").splitlines()
-    columns = [[column.strip(" \t\"'\ufeff") for column in re.split("[,;\t]", line)] for line in lines]
-    return [next(filter(None, reversed(line))) for line in columns if any(line)]
 
 
 def helen_pictures(containers: list[Container]) -> list[Picture]:
@@ -205,16 +158,16 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
     """
     (container,) = containers
     names = container.names()
-    files = _by_name(names)
+    files = by_name(names)
     lists = list(container.read([name for name in HELEN_LISTS if name in set(names)]))
     if lists:
-        ids = dict.fromkeys(id for _, text in lists for id in _listed(text))
+        ids = dict.fromkeys(id for _, text in lists for id in listed(text))
         if odd := [id for id in sorted(ids) if not id.isprintable() or len(id) > 100]:
             raise InputError(
                 f"{container.path}: {odd[0][:100]!r} in {', '.join(HELEN_LISTS)} is not the "
                 "name of an image: get the official file again"
             )
-        ids = {normalize("NFC", id): id for id in (_image_id(id, files) for id in ids)}.values()
+        ids = {normalize("NFC", id): id for id in (meant(id, files) for id in ids)}.values()
     else:
         ids = [
             posixpath.splitext(same[0])[0].removeprefix("images/")
@@ -234,18 +187,10 @@ def helen_pictures(containers: list[Container]) -> list[Picture]:
         for name in wanted:
             path, official = posixpath.splitext(name)
             if normalize("NFC", path) not in files:
-                raise _missing(container, name, f"the listed image {id}")
-            found.append(_one(container, files[normalize("NFC", path)], official))
+                raise missing(container, name, f"the listed image {id}")
+            found.append(only(container, files[normalize("NFC", path)], official))
         pictures.append(Picture(id, found[0], tuple(found[1:])))
     return pictures
-
-
-def _image_id(entry: str, files: Collection[str]) -> str:
-    """The id that an entry of a list means: as it stands, or without folder, ending or a number before it."""
-    path, ending = posixpath.splitext(entry)
-    short = (path if ending.lower() in READ else entry).removeprefix("images/")
-    meant = (entry, short, short.split()[-1] if short.split() else entry)
-    return next((id for id in meant if normalize("NFC", f"images/{id}") in files), entry)
 
 
 def passed_over(containers: list[Container], pictures: list[Picture]) -> str:

@@ -117,7 +117,7 @@ class Inspector(anywidget.AnyWidget):
         if second is None or second and second not in partners:
             second = next((name for name, other in partners.items() if other.cell == run.cell), "")
         self.partners, self.first, self.second = list(partners), first, second
-        predictions.check_has_maps(run)
+        run.check_has_maps()
         images, labels = predictions.test_pictures(run)
         evaluations = [predictions.evaluate(shown, labels) for shown in (run, partners.get(second)) if shown]
         self._images, self._evaluations = images, evaluations
