@@ -87,7 +87,7 @@ class Config:
     synthetic_share: float = 0.0
     image_size: int = 128
     encoder_width: float = 0.25
-    fc_units: int = 32
+    fc_units: int = 24
     encoder_weights: str = "demo"
     score_start: str = "zeros"
     dropout: float = 0.0
@@ -95,7 +95,7 @@ class Config:
     batch_norm: str = "trained"
     epochs: int = 60
     batch_size: int = 10
-    patience: int = 6
+    patience: int = 5
     learning_rate: float = 0.002
     rmsprop_epsilon: float = 1.0e-14
     loss_reduction: str = "own"

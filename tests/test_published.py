@@ -6,8 +6,8 @@ import papermill
 import pytest
 
 from lib import PROJECT, data, metrics, outputs, params
-from lib.analysis import conditions, intervals, paper, predictions, stats, stopping, tables
-from lib.analysis.pairs import collapsed, is_capped, scores
+from lib.analysis import conditions, intervals, paper, predictions, sentences, stats, stopping, tables
+from lib.analysis.pairs import collapsed, is_capped, scores, usable
 from lib.config import CELLS, resolve
 from lib.study import report
 
@@ -84,6 +84,19 @@ def test_the_published_demo_is_small_and_has_the_demo_parameters(demo):
     assert sum(path.stat().st_size for path in DEMO.rglob("*")) <= 15_000_000
     for config in params.configurations("demo"):
         assert resolve(demo[config.run_id].record["params"]) == config
+
+
+def test_the_published_demo_converged_and_differs_from_real_faces_as_its_page_says(demo):
+    """At most 3 of 32 runs met the limit, none collapsed, 40 test images or more; FCResNet makes the larger lead."""
+    assert sum(bool(is_capped(run)) for run in demo.values()) <= 3
+    assert not any(collapsed(run) for run in demo.values())
+    assert all(len(run.per_image["id"]) >= 40 for run in demo.values())
+    cells, values = usable(demo, "iou")
+    differences = values @ [1, -1]
+    lead = {model: differences[[cell.model == model for cell in cells]].mean() for model in paper.MODELS}
+    real = stopping.stopping_table(outputs.read_study(DEMO.parent / "photographs")).frame().difference[0]
+    assert lead["fcresnet"] > differences.mean() > real > 0 and lead["bfcn32s"] < 0.01
+    assert "Not answered" not in sentences.headline(demo)
 
 
 @pytest.mark.parametrize("name", ["demo", "small"])

@@ -112,6 +112,9 @@ def own() -> None:
         del os.environ[name]
     keep_memory()
     os.environ |= SET
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "1"
+    )  # notes, which TensorFlow writes while it trains too, are no news
     if loaded:
         config = sys.modules["keras"].config
         config.set_floatx(KERAS["floatx"])

@@ -14,6 +14,7 @@ from lib.analysis.predictions import read_pictures
 from lib.config import recorded
 from lib.outputs import PICTURES, Study
 from lib.record import Run
+from lib.study import report
 
 
 def publish_pictures(run: Run, study: Path) -> Path:
@@ -48,6 +49,8 @@ def publish(study: Path, target: Path) -> str:
     """Writes what may be shared of a study into the new folder `target`, which is complete or not there.
 
     A target that has nothing but a `PLAN.md` is new too, and keeps it.
+
+    The paper's 32 runs on real faces come with `report.html`, executed on what is published.
 
     Predicted masks and images are included if the faces are synthetic and the study is the paper's 32 runs. Those of
     real people are not, and the paths of their data are removed from the records.
@@ -105,6 +108,10 @@ def _write(study: Study, folder: Path):
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
     (folder / "README.md").write_text(readme(study, folder.name, bool(with_maps)), encoding="utf-8")
+    if not drawn and not conditions.is_beyond(study):  # of what is published: no picture of people can be in it
+        with tempfile.TemporaryDirectory() as place:
+            page = report.executed(outputs.read_study(folder), Path(place) / "analysis.ipynb")
+        (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def readme(study: Study, name: str, with_maps: bool) -> str:

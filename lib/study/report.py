@@ -71,11 +71,7 @@ def write(study: Path) -> str:
             is_beyond = conditions.is_beyond(contents)
             notebook = Path(folder) / ("beyond.ipynb" if is_beyond else "analysis.ipynb")
             page, picture = Path(folder) / "report.html", Path(folder) / "summary.png"
-            _execute(study, notebook)
-            page.write_text(
-                html(notebook, f"IoU loss against BCE: {study.name}", "" if is_beyond else report_masks.html(contents)),
-                encoding="utf-8",
-            )
+            page.write_text(executed(contents, notebook), encoding="utf-8")
             found = {} if is_beyond else pairs.differences(contents)
             if found and all(map(len, found.values())):
                 plots.summary(found, pairs.differences()).savefig(picture, dpi=160)
@@ -94,6 +90,13 @@ def write(study: Path) -> str:
         f"{study / 'report.html'}\n{study / notebook.name}\n"
         f"{study / 'tables'}: {', '.join(f'{name}.csv' for name in written)}"
     )
+
+
+def executed(study: Study, notebook: Path) -> str:
+    """The report of a study as one HTML page. `notebook` is written: analysis.ipynb or beyond.ipynb, executed."""
+    _execute(study.folder, notebook)
+    more = "" if conditions.is_beyond(study) else report_masks.html(study)
+    return html(notebook, f"IoU loss against BCE: {study.folder.name}", more)
 
 
 def csv_tables(study: Study) -> dict[str, tables.Table]:

@@ -6,9 +6,9 @@ import lzma
 import pytest
 from made_up_study import write_paper_study, write_run
 
-from lib import InputError, config, outputs
+from lib import InputError, config, outputs, packs
 from lib.config import CELLS
-from lib.study import publish
+from lib.study import publish, report
 
 
 def test_pictures_of_people_are_not_published(tmp_path):
@@ -22,7 +22,15 @@ def test_pictures_of_people_are_not_published(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_publish_takes_what_can_be_passed_on(tmp_path):
+@pytest.fixture
+def reported(monkeypatch):
+    """The studies that a report was made of; in place of executing the notebook."""
+    made = []
+    monkeypatch.setattr(report, "executed", lambda study, notebook: made.append(study) or "<p>the report</p>")
+    return made
+
+
+def test_publish_takes_what_can_be_passed_on(tmp_path, reported):
     source, target = tmp_path / "study", tmp_path / "published"
     write_paper_study(source, CELLS[:2])
     run_id = CELLS[0].run_id("iou")
@@ -46,8 +54,10 @@ def test_publish_takes_what_can_be_passed_on(tmp_path):
         "history.csv.xz",
         "per_image.csv.xz",
         "records.jsonl",
+        "report.html",
         "tables",
     }
+    assert isinstance(reported[0][run_id], packs.PackedRun) and not reported[0][run_id].has_maps
     for file in target.rglob("*"):
         assert not file.is_file() or b"somebody" not in (
             lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
