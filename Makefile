@@ -49,8 +49,8 @@ fuzz: $(READY)  ## 10,000 bad inputs; each ends in a result or a sentence
 	$(BIN)/python tests/faults/fuzz.py --cases 10000
 
 lock:  ## pins what pyproject.toml asks for (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-	  --no-emit-find-links --extra test pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --extra test pyproject.toml -o requirements.lock
 
 scale: $(READY)  ## 2,000 runs of a stub notebook on 16 workers: the driver's memory, the cost of a run
 	$(BIN)/python tests/faults/scale.py --runs 2000 --workers 16
