@@ -9,7 +9,7 @@ from lib import PROJECT, data, metrics, outputs, params
 from lib.analysis import conditions, intervals, paper, predictions, sentences, stats, stopping, tables
 from lib.analysis.pairs import collapsed, is_capped, scores, usable
 from lib.config import CELLS, resolve
-from lib.study import report
+from lib.study import publish, report
 
 PUBLISHED = sorted(path for path in (PROJECT / "outputs" / "published").iterdir() if (path / "tables").is_dir())
 DEMO = PROJECT / "outputs" / "published" / "demo"
@@ -24,7 +24,7 @@ def demo():
 def test_published_studies_are_read_and_their_tables_are_of_their_records(folder, tmp_path):
     contents = outputs.read_study(folder)
     assert (len(contents) == 32 or conditions.is_beyond(contents)) and not contents.problems
-    made = report.csv_tables(contents)
+    made = publish.shared_tables(contents)
     tables.write(made, tmp_path)
     assert {path.name for path in (folder / "tables").iterdir()} == {*(f"{name}.csv" for name in made), "README.md"}
     for path in tmp_path.iterdir():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import InputError, markdown, outputs, packs
-from lib.analysis import conditions, paper, sentences, stopping
+from lib.analysis import conditions, paper, sentences, stopping, tables
 from lib.analysis.predictions import read_pictures
 from lib.config import recorded
 from lib.outputs import PICTURES, Study
@@ -104,7 +104,7 @@ def _write(study: Study, folder: Path):
             publish_pictures(run, folder)
     for path in [*(study.folder / "tables").rglob("*"), study.folder / "tables", study.folder / "summary.png"]:
         _refuse_link(path)
-    shutil.copytree(study.folder / "tables", folder / "tables")
+    tables.write(shared_tables(study), folder / "tables")
     if (study.folder / "summary.png").is_file():
         shutil.copyfile(study.folder / "summary.png", folder / "summary.png")
     (folder / "README.md").write_text(readme(study, folder.name, bool(with_maps)), encoding="utf-8")
@@ -112,6 +112,15 @@ def _write(study: Study, folder: Path):
         with tempfile.TemporaryDirectory() as place:
             page = report.executed(outputs.read_study(folder), Path(place) / "analysis.ipynb")
         (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def shared_tables(study: Study) -> dict[str, tables.Table]:
+    """The tables of a report but for those of the paper alone and that of the runs, which `records.jsonl` has."""
+    return {
+        name: table
+        for name, table in report.csv_tables(study).items()
+        if name != "runs" and not name.endswith("-paper")
+    }
 
 
 def readme(study: Study, name: str, with_maps: bool) -> str:

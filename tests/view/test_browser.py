@@ -86,6 +86,7 @@ def check_numbers(inspector, truth):
     """Table, status and error maps against the stored probabilities."""
     image, k = shown(inspector)
     mask, maps = truth[image]
+    expect(inspector.locator("tbody tr td").nth(2)).not_to_have_text("")  # the pictures are there
     for line, probability, loss in zip(inspector.locator("tbody tr").all(), maps, ("IoU loss", "BCE loss")):
         tp, fp, fn, tn = counts(mask, probability, k)
         cells = [text.replace(",", "") for text in line.locator("td").all_inner_texts()]
