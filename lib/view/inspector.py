@@ -165,7 +165,9 @@ class Inspector(anywidget.AnyWidget):
             [name for name, _ in runs],
         )
         figure.savefig(file, format="png", dpi=80)
-        text = f"{self.image} of {self._study.folder.name}: IoU " + ", ".join(f"{iou:.3f} after {name}" for name, iou in runs)
+        text = f"{self.image} of {self._study.folder.name}: IoU " + ", ".join(
+            f"{iou:.3f} after {name}" for name, iou in runs
+        )
         picture = f'<img alt="{escape(text)}" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
         return STILL.format(
             f"{picture}<p>{escape(text)}. This is a still picture: run the cell in JupyterLab to choose another.</p>"

@@ -17,7 +17,7 @@ from lab import CHROMIUM, run_notebook, running
 from made_up_study import write_run
 from playwright.sync_api import sync_playwright
 
-from lib import PROJECT, config, outputs
+from lib import PROJECT, config, outputs, packs
 from lib.analysis import paper
 
 IMAGES, SIZE, MOVES = 292, 224, 60
@@ -52,7 +52,13 @@ def write_study(study: Path) -> None:
     np.savez_compressed(study / "maps.npz", probabilities=maps, ids=ids)
     (study / outputs.PICTURES).mkdir()
     for dataset in paper.DATASETS:
-        np.savez(study / outputs.PICTURES / f"{dataset}.npz", images=images, labels=labels, ids=ids, digest="ff")
+        np.savez(
+            study / outputs.PICTURES / f"{dataset}.npz",
+            images=packs.differences(images),
+            labels=labels,
+            ids=ids,
+            digest="ff",
+        )
     table = "id,accuracy,iou,iou_soft,tp,fp,fn,tn\n" + "".join(f"{name},0.9,0.8,0.7,1,1,1,1\n" for name in ids)
     for cell in config.CELLS:
         for loss in paper.LOSSES:

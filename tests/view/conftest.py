@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_up_study import IMAGES, LABELS, write_paper_study
 
-from lib import config, outputs
+from lib import config, outputs, packs
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def study(tmp_path):
     (tmp_path / "study" / outputs.PICTURES).mkdir()
     np.savez_compressed(
         tmp_path / "study" / outputs.PICTURES / "lfw.npz",
-        images=IMAGES,
+        images=packs.differences(IMAGES),
         labels=LABELS,
         ids=["Ann_0001", "Bob_0001"],
         digest="ff",
