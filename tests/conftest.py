@@ -65,6 +65,8 @@ def tiny() -> Config:
             "encoder_width": 0.125,
             "fc_units": 8,
             "trainable_blocks": 1,
+            "learning_rate": 0.0005,
+            "patience": 4,
             "epochs": 2,
             "batch_size": 4,
         }
