@@ -2,13 +2,12 @@
 
 import difflib
 import re
-import reprlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from lib import PROJECT, InputError
-from lib.checks.arrays import LARGEST
+from lib.checks.arrays import LARGEST, shown
 
 NAMED = ("model", "dataset", "size", "hair", "loss")  # parameters in the run id
 NOTEBOOK = PROJECT / "notebooks" / "train.ipynb"
@@ -169,20 +168,9 @@ def _typed(name, value, kind):
     if type(value) is not kind:
         hint = "; in YAML, write 1.0e-4 with a decimal point" if kind is float and isinstance(value, str) else ""
         raise InputError(
-            f"parameter {name}: {_shown(value)} is of type {type(value).__name__}, "
-            f"not {kind.__name__}: correct it{hint}"
+            f"parameter {name}: {shown(value)} is of type {type(value).__name__}, not {kind.__name__}: correct it{hint}"
         )
     return value
-
-
-def _shown(value):
-    """A value as messages show it; a long or nested value is cut off."""
-    shown = reprlib.Repr()
-    shown.maxstring, shown.maxother, shown.maxlevel = 120, 120, 2
-    try:
-        return shown.repr(value)
-    except ValueError:  # Python does not print integers of more than 4300 digits
-        return "a number with thousands of digits"
 
 
 def is_word(name: str, value: object) -> bool:
@@ -216,7 +204,7 @@ def _is_path(text):
 
 def _check(config):
     def refuse(name, rule):
-        raise InputError(f"parameter {name}: {_shown(getattr(config, name))} is not valid, it must be {rule}")
+        raise InputError(f"parameter {name}: {shown(getattr(config, name))} is not valid, it must be {rule}")
 
     for name, allowed in CHOICES.items():
         if not is_word(name, getattr(config, name)):

@@ -6,16 +6,13 @@ key when a loss is added that it does not use.
 """
 
 import ast
-import contextlib
 import copy
-import glob
 import hashlib
 import json
 import os
 import platform
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -258,57 +255,13 @@ def limit_threads(threads: int) -> None:
             f"{os.environ.get('TF_NUM_INTRAOP_THREADS', 'all')} already; restart the kernel"
         )
     surroundings.own()
-    os.environ.update(thread_limits(threads))
-    start_backend()
+    os.environ |= surroundings.thread_limits(threads)
+    from lib.checks import backend
+
+    backend.start()
 
 
-# What TensorFlow says at its start that is no fault: notes and warnings, and a GPU's library where there is no GPU.
-GREETING = re.compile(
-    rb"^(\d{4}-\d\d-\d\d [\d:.]+: )?[IW](\d{4}| ) ?|All log messages before absl|To enable the following instructions"
-    rb"|Unable to register cu|already been registered"
-    + (rb"" if glob.glob("/dev/nvidia*") else rb"|failed call to cuInit")
-)
-
-
-def start_backend() -> None:
-    """Imports Keras and starts its backend with a first operation, without the backend's `GREETING` in a notebook.
-
-    All else that is written to stderr meanwhile comes through, after it.
-    """
-    with _without_greeting():
-        from lib.checks.backend import keras
-
-        keras.ops.zeros(1)
-
-
-@contextlib.contextmanager
-def _without_greeting() -> Iterator[None]:
-    kept = os.dup(2)  # messages of C++ pass by sys.stderr
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            said.seek(0)
-            for line in said:
-                if not GREETING.search(line):
-                    os.write(2, line)
-
-
-def thread_limits(threads: int) -> dict[str, str]:
-    """The environment variables that limit the threads of TensorFlow, torch and numpy."""
-    return {**dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
-
-
-# A lesson or script that trains without `limit_threads` computes as the runs of a study do, and fills the cache alike.
-for _name, _value in thread_limits(Config.threads).items():
-    os.environ.setdefault(_name, _value)
-# Variables with which libraries choose other instructions or orders of sums, and instructions that they choose from.
-VARIABLES = re.compile(
-    "(ONEDNN|DNNL|MKL|OPENBLAS|XLA|CUBLAS)_.*|TF_(ENABLE|DISABLE|XLA|CUDNN|DETERMINISTIC)_.*|NVIDIA_TF32.*"
-)
+# Of processors; libraries choose from them.
 INSTRUCTIONS = re.compile("sse4_2|fma|avx2|avx512.*|avx_vnni.*|amx_.*|asimd.*|sve.*|bf16|i8mm")
 
 
@@ -327,8 +280,9 @@ def instructions() -> str:
 
 
 def versions() -> dict:
-    """What determines the numbers besides the key: versions of the libraries, the processor with its instructions, the
-    device ("CPU:0", "cuda:0"), threads, and those of `VARIABLES` that are set."""
+    """What determines the numbers besides the key and the settings (`surroundings.held`): versions of the libraries,
+    the processor with its instructions, the device ("CPU:0", "cuda:0") and threads.
+    """
     from lib.checks.backend import keras
 
     backend = keras.backend.backend()
@@ -341,8 +295,6 @@ def versions() -> dict:
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "not limited"),
         "device": str(keras.ops.convert_to_tensor(0.0).device).split("device:")[-1],
     }
-    if chosen := {name: value for name, value in os.environ.items() if VARIABLES.fullmatch(name)}:
-        found["variables"] = " ".join(f"{name}={value}" for name, value in sorted(chosen.items()))
     for package in dict.fromkeys(("keras", backend, "numpy", "pillow", "scipy")):
         found[package] = metadata.version(package)
     return found

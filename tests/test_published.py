@@ -35,6 +35,13 @@ def test_published_studies_are_read_and_their_tables_are_of_their_records(folder
         assert isinstance(read.index, pandas.RangeIndex)
 
 
+def test_published_pages_name_no_place_of_a_machine():
+    pages = [path for kind in ("html", "md", "csv") for path in DEMO.parent.rglob(f"*.{kind}")]
+    assert DEMO.parent / "small" / "report.html" in pages
+    for path in pages:
+        assert str(PROJECT) not in path.read_text(encoding="utf-8"), path
+
+
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_published_records_name_no_place_and_have_parameters_of_today(folder):
     for run in outputs.read_study(folder).values():

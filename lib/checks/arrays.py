@@ -204,10 +204,12 @@ def check_number(name: str, value: Any, low: float, high: float, rule: str, abov
 
 def shown(value: Any) -> str:
     """A value as messages show it: in one line, cut off where it is long."""
+    short = reprlib.Repr()
+    short.maxstring, short.maxother, short.maxlevel = 120, 120, 2
     try:
-        text = reprlib.repr(value)
+        text = short.repr(value)
     except ValueError:  # Python does not print whole numbers of more than 4300 digits
-        text = f"a {type(value).__name__}"
+        text = "a number with thousands of digits"
     return " ".join(text.split())[:200]
 
 

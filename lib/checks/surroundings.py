@@ -112,9 +112,9 @@ def own() -> None:
         del os.environ[name]
     keep_memory()
     os.environ |= SET
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "1"
-    )  # notes, which TensorFlow writes while it trains too, are no news
+    for name, value in thread_limits(1).items():  # who trains without a word computes as the runs of a study do
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes, which TensorFlow writes while it trains too
     if loaded:
         config = sys.modules["keras"].config
         config.set_floatx(KERAS["floatx"])
@@ -123,6 +123,11 @@ def own() -> None:
         config.set_dtype_policy(KERAS["floatx"])
         config.set_max_epochs(None)
         config.set_max_steps_per_epoch(None)
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment variables that limit the threads of TensorFlow, torch and numpy."""
+    return {**dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
 
 
 def keep_memory() -> bool:

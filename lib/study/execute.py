@@ -21,7 +21,6 @@ from lib import InputError, printable
 from lib.checks import surroundings
 from lib.config import NOTEBOOK, Config
 from lib.outputs import refuse_links
-from lib.provenance import thread_limits
 from lib.record import SUPERSEDED, set_aside
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of a full or read-only disk
@@ -204,7 +203,7 @@ def execute(config: Config, study: Path, timeout: float | None = None, replaced:
         folder.mkdir(parents=True)
     except OSError as failure:
         return {"run_id": run_id, "seconds": time.time() - start, "error": unwritable(study, failure)}
-    environment = {**thread_limits(config.threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**surroundings.thread_limits(config.threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
     error = None
     try:
         with claimed_gpu(gpus()) as gpu:

@@ -33,8 +33,11 @@ STYLE = """<style>
 
 
 def html(study: Study) -> str:
-    """A section with the masks of every finished pair of runs, or a sentence why they cannot be shown."""
-    pairs = paired.pairs(study)
+    """A section with the masks of every finished pair of runs; "" of a study that came without any.
+
+    A pair whose pictures cannot be shown has a sentence in their place.
+    """
+    pairs = paired.pairs(study) if any(run.has_maps for run in study.values()) else []
     key = "".join(f'<span class="swatch" style="background:{colour}"></span>{name}' for name, colour in ERRORS.items())
     if not pairs:
         return ""

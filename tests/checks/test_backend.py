@@ -43,3 +43,38 @@ def test_a_run_has_the_same_scores_whatever_the_user_has_set(tiny, tmp_path, cac
     assert record["surroundings"] == expected["surroundings"]
     for name, value in expected["scores"].items():
         assert record["scores"][name] == pytest.approx(value, abs=1e-5), name
+
+
+# ---- what the backend says at its start --------------------------------------------------------------------
+
+SAID = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795681285.246551   25233 cudart_stub.cc:31] Could not find cuda drivers on your machine
+2026-11-26 08:00:00.123456: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized
+To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate flags.
+2026-11-26 08:00:00.123456: W tensorflow/compiler/tf2tensorrt/utils/py_utils.cc:38] TF-TRT Warning
+E0000 00:00:1795681316.020966   25316 cuda_dnn.cc:8310] Unable to register cuDNN factory: Attempting to register
+"""
+REAL = """E0000 00:00:1795681316.020966   25316 cuda_blas.cc:52] failed to create cublas handle
+F0000 00:00:1795681316.020966   25316 tensor.cc:9] Check failed
+Traceback (most recent call last):
+ImportError: libcudart.so.12: cannot open shared object file
+"""
+
+
+def test_the_greeting_is_left_out_and_errors_are_not(capfd):
+    with backend.without_greeting():
+        os.write(2, (SAID + REAL).encode())
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == REAL + "later\n"
+    with pytest.raises(ImportError), backend.without_greeting():
+        os.write(2, REAL.encode())
+        raise ImportError
+    assert capfd.readouterr().err == REAL
+
+
+def test_the_backend_starts_without_a_red_line():
+    """As in a notebook by hand, where nothing else keeps TensorFlow quiet."""
+    code = "import sys; from lib.provenance import limit_threads; limit_threads(1); print('keras' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
