@@ -75,7 +75,7 @@ def running(root: Path, study: str):
         yield lambda notebook: f"{address}/lab/tree/notebooks/{notebook}?token={token}&reset"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(120)
 
 
 def run_notebook(page: Page, address: str) -> None:

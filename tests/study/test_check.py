@@ -64,7 +64,7 @@ def test_a_score_that_is_not_that_of_its_maps_is_named(copied, capsys, name, cha
 def test_maps_that_were_changed_are_found(copied):
     path = copied / RUN / "probabilities.npz"
     arrays = dict(np.load(path))
-    arrays["probabilities"] = np.roll(arrays["probabilities"], 3, axis=2)
+    arrays["probabilities"] = np.roll(arrays["probabilities"], 16, axis=2)
     np.savez_compressed(path, **arrays)
     assert check.report(outputs.read_study(copied))[1] == 7
 
