@@ -6,7 +6,7 @@ import papermill
 import pytest
 
 from lib import PROJECT, data, metrics, outputs, params
-from lib.analysis import conditions, intervals, paper, predictions, sentences, stats, stopping, tables
+from lib.analysis import comparisons, conditions, intervals, paper, predictions, sentences, stats, stopping, tables
 from lib.analysis.pairs import collapsed, is_capped, scores, usable
 from lib.config import CELLS, resolve
 from lib.study import publish, report
@@ -272,7 +272,7 @@ def test_the_conclusion_on_the_score(studies, conclusion):
     ],
 )
 def test_the_conclusion_has_an_effect_at_the_best_rates(studies, conclusion, study, model, pattern):
-    rows = conditions.best_rates_table(studies[study]).frame().set_index(["condition", "loss"])
+    rows = comparisons.best_rates_table(studies[study]).frame().set_index(["condition", "loss"])
     effect = rows.loc[(model, "IoU"), ["IoU minus BCE", "low", "high", "p"]]
     says(conclusion, stats.Effect(*effect, 5, "seeds"), pattern)
 
@@ -285,14 +285,14 @@ def test_the_conclusion_counts_its_runs(studies, conclusion):
 
 
 def test_the_conclusion_on_losses(studies, found, conclusion):
-    table = conditions.losses_table(studies["losses"]).frame()
+    table = comparisons.losses_table(studies["losses"]).frame()
     verdicts = table[table.condition == "BFCN-32s"].set_index("loss")["margin ±0.005"]
     assert sum(str(verdict).startswith("equivalent") for verdict in verdicts) == 7  # IoU loss and six others
     assert verdicts["Tversky"] == "undecided"
     below = table[table.condition == "FCResNet"].dropna(subset="p (Holm)").set_index("loss")["p (Holm)"]
     assert set(below.index[below < 0.05]) == {"Jaccard distance", "Tversky", "BCE + IoU"}
     assert f"(IoU loss {below['IoU']:.3f})" in conclusion
-    to_iou = conditions.losses_table(studies["losses"], reference="iou").frame().query("loss != 'IoU'")
+    to_iou = comparisons.losses_table(studies["losses"], reference="iou").frame().query("loss != 'IoU'")
     assert [f"{lead:.3f}" for lead in to_iou[to_iou.loss == "Jaccard distance"]["minus IoU"]] == ["0.001", "0.004"]
     assert f"(smallest p {to_iou[to_iou['minus IoU'] > 0]['p (Holm)'].min():.2f})" in conclusion
     capped = [
@@ -302,19 +302,19 @@ def test_the_conclusion_on_losses(studies, found, conclusion):
     assert found["losses"]["FCResNet"].collapsed("lovasz_sigmoid") == 2
     says(
         conclusion,
-        conditions.mixed_model([studies["losses"]]).interactions["fcresnet"],
+        comparisons.mixed_model([studies["losses"]]).interactions["fcresnet"],
         "the two networks differ by {}, {} to {}, for",
     )
-    both = conditions.mixed_model([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
+    both = comparisons.mixed_model([studies["losses"], studies["networks"]])  # as `beyond.ipynb` has it
     assert both.remark == "the variance of the seeds is 0 within the fit's precision" and len(both.interactions) == 4
 
 
 def test_the_conclusion_on_drawn_faces(studies, found):
-    best = conditions.best_rates_table(studies["synthetic"]).frame().set_index(["condition", "loss"])
+    best = comparisons.best_rates_table(studies["synthetic"]).frame().set_index(["condition", "loss"])
     tried = best[["rates tried", "best rate"]]
     assert tried.loc[("FCResNet", "IoU")].tolist() == [5, 3e-4] and tried.loc[("FCResNet", "BCE")].tolist() == [5, 3e-3]
     assert sum(map(is_capped, found["synthetic"]["FCResNet, learning rate 0.003"].runs["bce"].values())) == 2
-    leads = conditions.losses_table(studies["synthetic"]).frame()
+    leads = comparisons.losses_table(studies["synthetic"]).frame()
     leads = leads[(leads.condition == "FCResNet, learning rate 0.0003") & ~leads.loss.isin(["BCE", "IoU"])]
     assert [f"{figure:.3f}" for figure in (leads["minus BCE"].min(), leads["minus BCE"].max())] == ["0.092", "0.104"]
     assert len(leads) == 7 and leads["p (Holm)"].max() < 0.05
@@ -340,7 +340,7 @@ def test_the_conclusion_on_rare_positives(studies, found, conclusion):
     assert all(effect.low < 0 < effect.difference for effect in alone)
     assert [sum(each.collapsed(loss) for each in at[3e-4]) for loss in ("iou", "bce")] == [0, 4]
     assert all(each.params["synthetic_share"] == 0.003 for each in at[3e-4] if each.collapsed("bce"))
-    best = conditions.best_rates_table(studies["sparsity"]).frame()
+    best = comparisons.best_rates_table(studies["sparsity"]).frame()
     best = best[best["rates tried"] == 2].set_index(["condition", "loss"])["best rate"]
     chosen = {(each.at_any_rate, each.params["learning_rate"]): each for each in at[3e-4] + at[1e-3]}
     pairs = [
@@ -370,7 +370,7 @@ def test_the_conclusion_on_rare_positives(studies, found, conclusion):
 
 
 def test_the_conclusion_on_learning_rates(studies, found, conclusion):
-    rates = conditions.best_rates_table(studies["rates"]).frame()
+    rates = comparisons.best_rates_table(studies["rates"]).frame()
     at_best = rates[rates.condition == "BFCN-32s"]["IoU at 0.5"]
     assert len(at_best) == 9 and at_best.max() - at_best.min() < 0.005
     fast = found["rates"]["BFCN-32s, epochs 40, learning rate 0.003"]

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from lib import PROJECT, InputError, outputs, reason
-from lib.analysis import conditions, pairs, paper, starts, stopping, tables
+from lib.analysis import comparisons, conditions, pairs, paper, starts, stopping, tables
 from lib.outputs import Study
 from lib.study import execute
 from lib.view import plots, report_masks
@@ -103,7 +103,7 @@ def csv_tables(study: Study) -> dict[str, tables.Table]:
     """Every table of a study by its file name."""
     if conditions.is_beyond(study):
         more = {"starts": starts.starts_table(study)} if starts.has_both(study) else {}
-        found = conditions.tables(study.folder.name, study) | more
+        found = comparisons.tables(study.folder.name, study) | more
         return found | stopping.tables(study) | {"runs": tables.runs_table(study)}
     found = {
         f"table-{number}": tables.paper_table(study, *names)
