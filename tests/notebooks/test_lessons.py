@@ -2,13 +2,12 @@
 
 import ast
 import re
-import subprocess
-import sys
 
 import nbformat
 import pytest
 from lab import CHROMIUM
 from lessons import FOLDER, LESSONS, read, solution_code, tags, with_solutions
+from under_nbval import under_nbval
 
 PARTS = ("exercise", "check", "solution")
 LEVELS = ("easy", "medium", "hard")
@@ -40,25 +39,7 @@ def test_runs_to_its_committed_outputs_and_its_solutions_pass(path, tmp_path):
     """nbval, strictly, in one execution: every committed output, unsolved checks among them, then each solution."""
     copy = tmp_path / path.name
     nbformat.write(with_solutions(read(path)), copy)
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--nbval",
-            "--nbval-current-env",
-            "--nbval-cell-timeout=300",
-            "--color=no",
-            copy.name,
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-1000:]
+    under_nbval(copy, "--nbval")
 
 
 # ---- their outputs are those of a clean run ----------------------------------------------------------------

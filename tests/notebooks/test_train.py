@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from tiny_runs import RUN, TINY
+from under_nbval import under_nbval
 
 from lib import PROJECT
 from lib.config import NOTEBOOK
@@ -50,25 +51,7 @@ def test_the_training_notebook_under_nbval(tmp_path):
     folder.mkdir()
     (folder / "record.json").write_text("an earlier run")
     claim(folder)
-    called = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--nbval-lax",
-            "--nbval-current-env",
-            "--nbval-cell-timeout",
-            "300",
-            "train.ipynb",
-        ],
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-    )
-    assert called.returncode == 0, called.stdout[-3000:]
+    under_nbval(tmp_path / "train.ipynb", "--nbval-lax")
     assert read_run(folder).record["epochs_run"] == 2
     (kept,) = (tmp_path / SUPERSEDED).iterdir()
     assert (kept / "record.json").read_text() == "an earlier run"
